@@ -1,0 +1,92 @@
+"""Two-layer ReLU networks trained to the certified global optimum.
+
+Everything below is imported when it is first used, so that `import extremal` costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extremal import losses, plotting
+    from extremal.certificate import Certificate, Status, certify
+    from extremal.estimators import ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV
+    from extremal.gauge import GaugeBounds, gauge
+    from extremal.network import Network
+    from extremal.problem import Problem
+    from extremal.training import FitResult, Record, beta_max, fit, path
+
+__version__ = "0.1.0"
+
+_ROOM_OF = {
+    "Certificate": "certificate",
+    "FitResult": "training",
+    "GaugeBounds": "gauge",
+    "Network": "network",
+    "Problem": "problem",
+    "ReLUClassifier": "estimators",
+    "ReLUClassifierCV": "estimators",
+    "ReLURegressor": "estimators",
+    "ReLURegressorCV": "estimators",
+    "Record": "training",
+    "Status": "certificate",
+    "beta_max": "training",
+    "certify": "certificate",
+    "fit": "training",
+    "gauge": "gauge",
+    "path": "training",
+}
+_SUBMODULES = ("losses", "plotting")
+
+__all__ = [
+    "Certificate",
+    "FitResult",
+    "GaugeBounds",
+    "Network",
+    "Problem",
+    "ReLUClassifier",
+    "ReLUClassifierCV",
+    "ReLURegressor",
+    "ReLURegressorCV",
+    "Record",
+    "Status",
+    "beta_max",
+    "certify",
+    "fit",
+    "gauge",
+    "losses",
+    "path",
+    "plotting",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"extremal.{name}")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'extremal' has no attribute {name!r}")
+    value = getattr(import_module(f"extremal.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """A package in which a public function keeps its name when a subpackage of the same name is imported.
+
+    The import system binds every submodule to its parent; `extremal.gauge` is to stay the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ROOM_OF and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,341 @@
+"""How far is a network from the global optimum? Proven bounds, from weak duality and the gauge.
+
+For any lam in the domain of the conjugate with g(lam) <= beta, D(lam) is a lower bound on the objective of EVERY network
+of any width. lam = -grad loss at the network, scaled by beta / (upper bound of its gauge), is such a point; a direction u
+with |lam^T (Xu)_+| > beta on the other hand is a neuron that improves the network.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from extremal.design import Array, Design
+from extremal.gauge import bounds_of
+from extremal.gauge.bounds import GaugeBounds, GaugeStatus
+from extremal.losses import Loss
+from extremal.network import Network
+from extremal.problem import Problem, Scaling
+
+#: A pre-activation below this fraction of |u| |x_i| counts as a tie, x_i . u = 0.
+TIE = 1e-7
+
+
+class Status(Enum):
+    """What was found out about a network, and what to do next."""
+
+    OPTIMAL = "globally optimal: the proven gap is within the tolerance"
+    CONVERGED = (
+        "converged: no neuron that improves the network was found, but the proof of optimality is open; "
+        "the gap shown is proven, and a longer time_limit may narrow it"
+    )
+    TIME_LIMIT = "stopped at the time limit; the network and the gap shown are valid, and more time improves both"
+    INTERRUPTED = "interrupted; the network is the best so far and the gap shown is valid"
+    NOT_OPTIMAL = "not optimal: the witness is a neuron that improves the network"
+
+    @property
+    def proven(self) -> bool:
+        return self is Status.OPTIMAL
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Proven bounds on the distance of a network from the global optimum.
+
+    Attributes
+    ----------
+    primal : float
+        The network's objective, sum_i w_i loss + beta/2 (|W|^2 + |A|^2).
+    dual : float
+        A lower bound on the objective of every two-layer network for the same data and beta: D(lam).
+    status : Status
+    lam : array of shape (n, c)
+        The dual point that proves it: g(lam) <= beta.
+    gauge : GaugeBounds
+        What is known of g(lam); its upper end is at most beta.
+    violation : float
+        A lower bound on g(-grad loss) / beta - 1 at the network. Positive: the witness improves the network.
+    witness : array of shape (d,)
+        The direction (in the features, with the bias last) that attains it.
+    stationarity : float
+        The largest residual of the neurons' optimality conditions relative to beta, with the best multipliers of ties.
+    beta : float
+    loss : str
+    tol : float
+        The relative gap that was asked for.
+    """
+
+    primal: float
+    dual: float
+    status: Status
+    lam: Array
+    gauge: GaugeBounds
+    violation: float
+    witness: Array
+    stationarity: float
+    beta: float
+    loss: str
+    tol: float
+
+    @property
+    def gap(self) -> float:
+        """(primal - dual) / primal: no network of any width has an objective lower by more than this fraction."""
+        return relative_gap(self.primal, self.dual)
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"objective of the network   {self.primal:.10g}",
+                f"no network can be below    {self.dual:.10g}",
+                f"relative gap               {self.gap:.2e}",
+                f"stationarity               {self.stationarity:.1e}",
+                f"violation of g <= beta     {self.violation:.1e}",
+                f"gauge method               {self.gauge.method}",
+                f"status                     {self.status.value}",
+            ]
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the certificate to an .npz file (no pickle)."""
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        texts = {"status": self.status.name, "loss": self.loss, "gauge_status": self.gauge.status.name}
+        np.savez(
+            path,
+            lam=self.lam,
+            witness=self.witness,
+            gauge_lower=self.gauge.lower,
+            gauge_upper=self.gauge.upper,
+            gauge_witness=self.gauge.witness,
+            gauge_method=np.array(self.gauge.method),
+            **{name: np.array(value) for name, value in numbers.items()},  # type: ignore[arg-type]
+            **{name: np.array(value) for name, value in texts.items()},  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Certificate:
+        """Read a certificate written by `save`."""
+        with np.load(path, allow_pickle=False) as file:
+            if "gauge_upper" not in file.files:
+                raise ValueError(f"{path} is not a certificate")
+            gauge = GaugeBounds(
+                float(file["gauge_lower"]),
+                float(file["gauge_upper"]),
+                file["gauge_witness"],
+                GaugeStatus[str(file["gauge_status"])],
+                str(file["gauge_method"]),
+            )
+            numbers = {name: float(file[name]) for name in _NUMBERS}
+            return cls(
+                lam=file["lam"],
+                witness=file["witness"],
+                gauge=gauge,
+                status=Status[str(file["status"])],
+                loss=str(file["loss"]),
+                **numbers,
+            )
+
+
+_NUMBERS = ("primal", "dual", "violation", "stationarity", "beta", "tol")
+
+
+@dataclass(frozen=True, eq=False)
+class DualBound:
+    """A dual-feasible lam of a problem, the bounds on its gauge, and the lower bound D(lam) that it proves."""
+
+    value: float
+    lam: Array
+    gauge: GaugeBounds
+
+    @classmethod
+    def trivial(cls, problem: Problem) -> DualBound:
+        """lam = 0, feasible for every beta: the loss of a perfect fit."""
+        lam = np.zeros(problem.loss.shape)
+        gauge = GaugeBounds(0.0, 0.0, np.zeros(problem.design.d), GaugeStatus.EXACT, "zero")
+        return cls(problem.loss.dual_value(lam), lam, gauge)
+
+    @classmethod
+    def at(cls, problem: Problem, lam: Array, gauge: GaugeBounds) -> DualBound:
+        """What the bounds on g(lam) prove, for lam in the dual domain."""
+        feasible, value = problem.dual_point(lam, gauge.upper)
+        size = float(np.abs(lam).max())
+        factor = float(np.abs(feasible).max()) / size if size > 0 else 1.0
+        return cls(value, feasible, gauge.scaled(factor))
+
+    def better(self, other: DualBound) -> DualBound:
+        return other if other.value > self.value else self
+
+
+def certify(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    beta: float,
+    loss: str | Loss = "squared",
+    intercept: bool | None = None,
+    sample_weight: ArrayLike | None = None,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+    random_state: int | np.random.Generator | None = 0,
+) -> Certificate:
+    """How far a network is from the global optimum of  sum_i w_i loss + beta/2 (|W|_F^2 + |A|_F^2).
+
+    Parameters
+    ----------
+    network : Network
+        Any two-layer ReLU network, however it was trained.
+    X : array of shape (n, d); y : array of shape (n,) or (n, c)
+        The training data.
+    beta : float
+        The penalty (positive). The objective is a sum over samples; for a mean, pass sample_weight = 1/n.
+    loss : str
+        "squared", "logistic", "softmax", "huber" or "squared_hinge".
+    intercept : bool, optional
+        Whether the outputs' intercept is a free, unpenalised parameter of the model. By default: if the network has one.
+    sample_weight : array of shape (n,), optional
+    tol : float
+        The relative gap at which the network counts as optimal.
+    time_limit : float, optional
+        Seconds for the search for the upper bound; 10 by default.
+    random_state : int
+        Seed of the search for violating neurons; it has no influence on what is proved.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    ValueError
+        If the data or the parameters are unusable, or the network does not fit the data.
+
+    References
+    ----------
+    Pilanci & Ergen (ICML 2020) for strong duality; Wang, Lacotte & Pilanci (ICLR 2022) for the optimality check.
+    """
+    if intercept is None:
+        intercept = bool(np.any(network.intercept))
+    elif not intercept and np.any(network.intercept):
+        raise ValueError("the network has an output intercept; the model without one cannot be certified with it")
+    bias = "penalized" if network.bias else "none"
+    problem = Problem.from_data(
+        X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight
+    )
+    if (problem.design.d, problem.loss.shape[1]) != (network.hidden.shape[0], network.n_outputs):
+        raise ValueError(
+            f"the network maps {network.n_features} features to {network.n_outputs} outputs; the data have "
+            f"{problem.design.d - network.bias} and {problem.loss.shape[1]}"
+        )
+    normal, scaling = problem.normalised()
+    inside = scaling.inverse(network)
+    deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
+    rng = np.random.default_rng(random_state)
+    lam = normal.multiplier(inside)
+    gauge = bounds_of(normal.design, lam, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng)
+    bound = DualBound.trivial(normal)
+    if normal.intercept:
+        centred = normal.loss.centred(lam)
+        if np.abs(centred - lam).max() > 1e-9 * np.abs(lam).max():
+            gauge_centred = bounds_of(normal.design, centred, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng)
+            bound = bound.better(DualBound.at(normal, centred, gauge_centred))
+        else:
+            bound = bound.better(DualBound.at(normal, centred, gauge))
+    else:
+        bound = bound.better(DualBound.at(normal, lam, gauge))
+    return assemble(problem, normal, scaling, network, bound, gauge.lower, gauge.witness, tol)
+
+
+def assemble(
+    problem: Problem,
+    normal: Problem,
+    scaling: Scaling,
+    network: Network,
+    bound: DualBound,
+    lower: float,
+    witness: Array,
+    tol: float,
+    ended: Status | None = None,
+) -> Certificate:
+    """The certificate of a network, in the original units, from what was found out in the normal form.
+
+    `lower` and `witness` are the best known lower bound on g(-grad loss) at the network; `ended` is the status if the
+    gap is not closed.
+    """
+    primal, dual = problem.value(network), scaling.value(bound.value)
+    violation = max(lower / normal.beta - 1.0, -1.0)
+    if relative_gap(primal, dual) <= tol:
+        status = Status.OPTIMAL
+    elif ended is not None:
+        status = ended
+    else:
+        status = Status.NOT_OPTIMAL if violation > max(tol, 1e-9) else Status.CONVERGED
+    factor = scaling.gauge(1.0)
+    gauge = GaugeBounds(
+        bound.gauge.lower * factor,
+        bound.gauge.upper * factor,
+        scaling.directions(bound.gauge.witness),
+        bound.gauge.status,
+        bound.gauge.method,
+    )
+    return Certificate(
+        primal=primal,
+        dual=dual,
+        status=status,
+        lam=scaling.multiplier(bound.lam),
+        gauge=gauge,
+        violation=violation,
+        witness=scaling.directions(witness),
+        stationarity=stationarity(normal, scaling.inverse(network)),
+        beta=problem.beta,
+        loss=problem.loss.name,
+        tol=tol,
+    )
+
+
+def relative_gap(primal: float, dual: float) -> float:
+    """(primal - dual) / primal, 0 if they agree."""
+    return max(primal - dual, 0.0) / primal if primal > 0 else 0.0
+
+
+def stationarity(problem: Problem, network: Network) -> float:
+    """The largest residual of the optimality conditions over the neurons, relative to beta.
+
+    For a neuron with unit directions u, v and c = lam v: |X^T (D + Theta) c - beta u| with the best multipliers
+    Theta in [0, 1] of its ties, and |lam^T (Xu)_+ - beta v|; for a free intercept also |sum_i lam_i|.
+    Imbalance counts: |w_j| and |a_j| must agree.
+    """
+    lam = problem.multiplier(network)
+    worst = float(np.abs(lam.sum(axis=0)).max()) / problem.beta if problem.intercept else 0.0
+    inner, outer = np.linalg.norm(network.hidden, axis=0), np.linalg.norm(network.output, axis=1)
+    for j in np.flatnonzero((inner > 0) | (outer > 0)):
+        if inner[j] == 0 or outer[j] == 0:
+            worst = max(worst, 1.0)
+            continue
+        balance = abs(inner[j] - outer[j]) / max(inner[j], outer[j])
+        u, v = network.hidden[:, j] / inner[j], network.output[j] / outer[j]
+        worst = max(worst, balance, _neuron_residual(problem.design, lam, u, v, problem.beta) / problem.beta)
+    return worst
+
+
+def _neuron_residual(design: Design, lam: Array, u: Array, v: Array, beta: float) -> float:
+    z = design.forward(u[:, None])[:, 0]
+    c = lam @ v
+    tie = (np.abs(z) <= TIE * design.row_norms) & (c != 0)
+    active = (z > 0) & ~tie
+    remainder = beta * u - design.adjoint((active * c)[:, None])[:, 0]
+    ties = np.flatnonzero(tie)
+    if ties.size:
+        from scipy.optimize import lsq_linear
+
+        A = design.rows(ties).T * c[ties]
+        theta = np.linalg.lstsq(A, remainder, rcond=1e-10)[0]
+        if np.any(theta < 0) or np.any(theta > 1):
+            theta = lsq_linear(A, remainder, bounds=(0.0, 1.0), tol=1e-14).x
+        remainder = remainder - A @ theta
+    outer = lam.T @ np.maximum(z, 0) - beta * v
+    return max(float(np.linalg.norm(remainder)), float(np.linalg.norm(outer)))

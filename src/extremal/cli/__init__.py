@@ -1,0 +1,201 @@
+"""The command line: extremal fit | certify | predict | info."""
+
+# Nothing but click is imported here: `extremal --help` answers at once, and NumPy waits for a command that
+# needs it.
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+FINISHED, DATA_ERROR, TIME_LIMIT, GAP_TOO_LARGE, INTERRUPTED = 0, 1, 3, 4, 130
+
+EXIT_CODES = """\b
+Exit codes:
+    0  finished; the proven gap is reported
+    1  the data or the model cannot be used
+    2  wrong usage
+    3  stopped by the time limit before the training converged
+    4  the proven gap is larger than --require-gap
+  130  interrupted (Ctrl-C); the best network so far is reported and saved
+"""
+
+_DATA = click.Path(exists=True, dir_okay=False)
+
+
+def _options(*options: Any) -> Any:
+    """Several click options as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_reading = _options(
+    click.option(
+        "--target", metavar="COLUMN", help="The column to predict. [default: target or y, else the last]"
+    ),
+    click.option("--drop", multiple=True, metavar="COLUMN", help="A column to leave out; may be repeated."),
+    click.option("--drop-missing", is_flag=True, help="Leave out rows with missing values."),
+)
+_proving = _options(
+    click.option("--tol", type=click.FloatRange(min=0, min_open=True), default=1e-6, show_default=True,
+                 help="The relative gap at which the network counts as proven optimal."),
+    click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+                 help="Stop then, with the best network so far and its valid gap."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seeds the search."),
+    click.option("--require-gap", type=click.FloatRange(min=0), metavar="GAP",
+                 help="Exit with code 4 if the proven relative gap is larger."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."),
+)  # fmt: skip
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES
+)
+@click.version_option(package_name="extremal")
+def main() -> None:
+    """Train two-layer ReLU networks to the global optimum, with a proof of how close they are to it."""
+
+
+@main.command(epilog=EXIT_CODES, short_help="Train a network on a CSV file, and certify it.")
+@click.argument("data", type=_DATA)
+@_reading
+@click.option(
+    "--alpha",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="The penalty on the squared weights, relative to the mean loss.  [default: 0.01]",
+)
+@click.option("--cv", is_flag=True, help="Choose alpha by five-fold cross-validation.")
+@click.option("--classes", is_flag=True, help="The target holds classes (always so for a column of words).")
+@click.option(
+    "--loss",
+    type=click.Choice(["squared", "huber", "logistic", "squared_hinge"]),
+    help="[default: squared, or logistic for classes]",
+)
+@click.option(
+    "--bias",
+    type=click.Choice(["penalized", "none"]),
+    default="penalized",
+    show_default=True,
+    help="The bias of the hidden neurons.",
+)
+@click.option(
+    "--intercept/--no-intercept", default=True, show_default=True, help="An unpenalised output intercept."
+)
+@click.option(
+    "--standardize/--no-standardize",
+    default=True,
+    show_default=True,
+    help="Scale all columns to mean 0 and variance 1 (a numeric target too); saved with the model.",
+)
+@_proving
+@click.option(
+    "--out", type=click.Path(dir_okay=False, writable=True), metavar="MODEL.npz", help="Save the model."
+)
+@click.option(
+    "--history",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="PICTURE",
+    help="Draw how objective and proven bound closed on each other (png, svg or pdf).",
+)
+def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
+    """Train a network on the CSV file DATA and certify it.
+
+    The file has a header row and numeric columns.
+
+    \b
+    extremal fit data.csv
+    extremal fit data.csv --target price --cv --out model.npz
+    extremal fit data.csv --target species --classes --alpha 0.003 --json
+    """
+    if options["cv"] and options["alpha"] is not None:
+        raise click.UsageError("give --alpha or --cv, not both")
+    if options["classes"] and options["loss"] in ("squared", "huber"):
+        raise click.UsageError(f"--loss {options['loss']} is for numbers, and --classes asks for classes")
+    from extremal.cli import commands
+
+    with _data_errors():
+        report = commands.fit(data, quiet=as_json, **options)
+    _finish(report, as_json, require_gap)
+
+
+@main.command(epilog=EXIT_CODES, short_help="Certify a saved model from scratch.")
+@click.argument("model", type=_DATA)
+@click.argument("data", type=_DATA)
+@_reading
+@click.option(
+    "--alpha", type=click.FloatRange(min=0, min_open=True), help="Instead of the alpha of the model."
+)
+@click.option(
+    "--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty beta = alpha * rows instead."
+)
+@_proving
+def certify(model: str, data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
+    """Prove from scratch how close a saved MODEL is to the global optimum on DATA."""
+    if options["alpha"] is not None and options["beta"] is not None:
+        raise click.UsageError("give --alpha or --beta, not both")
+    from extremal.cli import commands
+
+    with _data_errors():
+        report = commands.certify(model, data, **options)
+    _finish(report, as_json, require_gap)
+
+
+@main.command(short_help="Write the predictions of a saved model.")
+@click.argument("model", type=_DATA)
+@click.argument("data", type=_DATA)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, writable=True), metavar="CSV", help="[default: stdout]"
+)
+def predict(model: str, data: str, out: str | None) -> None:
+    """Write the predictions of a saved MODEL for the rows of DATA, one a line, as CSV."""
+    from extremal.cli import commands
+
+    with _data_errors(), contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open(out, "w", newline="", encoding="utf-8")) if out else sys.stdout
+        commands.predict(model, data, stream)
+
+
+@main.command(short_help="Print versions.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def info(as_json: bool) -> None:
+    """Print the versions of everything that is involved."""
+    from extremal.cli import commands
+
+    report = commands.info()
+    click.echo(report.json() if as_json else str(report))
+
+
+@contextlib.contextmanager
+def _data_errors() -> Iterator[None]:
+    """Errors in what the user gave, as one line and exit code 1."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Interrupted before there was a network.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _finish(report: Any, as_json: bool, require_gap: float | None) -> None:
+    """Print the report and exit with the code that it deserves."""
+    if as_json:
+        click.echo(report.json())
+    else:
+        report.show()
+    if report.interrupted:
+        sys.exit(INTERRUPTED)
+    if report.out_of_time:
+        sys.exit(TIME_LIMIT)
+    if require_gap is not None and not report.gap <= require_gap:
+        click.echo(f"The proven gap {report.gap:.1e} is larger than the required {require_gap:g}.", err=True)
+        sys.exit(GAP_TOO_LARGE)

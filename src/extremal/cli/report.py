@@ -1,0 +1,106 @@
+"""What a command has to say, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extremal.certificate import Certificate
+    from extremal.cli.model import Model
+    from extremal.cli.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A certified network, where it came from and what it is good for."""
+
+    table: Table
+    model: Model
+    certificate: Certificate
+    seconds: float
+    scores: dict[str, float] = field(default_factory=dict)
+    saved: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        return self.certificate.gap
+
+    @property
+    def interrupted(self) -> bool:
+        return self.certificate.status.name == "INTERRUPTED"
+
+    @property
+    def out_of_time(self) -> bool:
+        return self.certificate.status.name == "TIME_LIMIT"
+
+    def json(self) -> str:
+        """Everything as one JSON object; a number that is not finite is null."""
+        model, certificate = self.model, self.certificate
+        content = {
+            "data": self.table.name,
+            "rows": len(self.table.cells),
+            "features": model.features.tolist(),
+            "target": model.target,
+            "classes": model.classes.tolist(),
+            "loss": model.loss,
+            "alpha": model.alpha,
+            "beta": certificate.beta,
+            "neurons": model.network.width,
+            "objective": certificate.primal,
+            "bound": certificate.dual,
+            "gap": certificate.gap,
+            "status": certificate.status.name,
+            "message": certificate.status.value,
+            "proven": certificate.status.proven,
+            "scores": self.scores,
+            "seconds": round(self.seconds, 3),
+            "model": self.saved,
+        }
+        return json.dumps(_finite(content), allow_nan=False)
+
+    def show(self) -> None:
+        """Print a table for people."""
+        from extremal.cli.screen import show_table
+
+        model, certificate = self.model, self.certificate
+        kind = f"{len(model.classes)} classes" if model.classes.size else "regression"
+        rows = {
+            "data": f"{self.table.name}: {len(self.table.cells)} rows, {len(model.features)} features",
+            "target": f"{model.target} ({kind}, {model.loss} loss)",
+            "alpha": f"{model.alpha:.4g}",
+            "neurons": f"{model.network.width}",
+            "objective": f"{certificate.primal:.8g}",
+            "proven lower bound": f"{certificate.dual:.8g}",
+            "gap": f"{certificate.gap:.1e}  ({certificate.gap:.2%} of the objective at most)",
+            **{name: f"{value:.4f}" for name, value in self.scores.items()},
+            "time": f"{self.seconds:.2f} s",
+        }
+        if self.saved:
+            rows["model"] = self.saved
+        show_table(rows, certificate.status.value, certificate.status.proven, self.notes)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Names and versions."""
+
+    of: dict[str, str]
+
+    def json(self) -> str:
+        return json.dumps(self.of)
+
+    def __str__(self) -> str:
+        width = max(map(len, self.of))
+        return "\n".join(f"{name:<{width}}  {version}" for name, version in self.of.items())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

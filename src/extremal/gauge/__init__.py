@@ -1,0 +1,99 @@
+"""The gauge g(lam) = max over |u| <= 1 of |lam^T (Xu)_+|: the one constraint of the dual.
+
+Lower bounds come from local ascent (`ascent`), upper bounds from exact and relaxed searches (`search`).
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from extremal.design import Array, Design
+from extremal.gauge.ascent import ascend, random_starts
+from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
+
+__all__ = ["GaugeBounds", "GaugeStatus", "SideBound", "bounds_of", "gauge"]
+
+
+def gauge(
+    X: ArrayLike, lam: ArrayLike, *, tol: float = 1e-6, time_limit: float | None = None, random_state: int = 0
+) -> GaugeBounds:
+    """g(lam) = max over |u| <= 1 of |lam^T (Xu)_+|, as a proven interval with a witness.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+        The data, used as they are (append a column of ones for a penalised bias).
+    lam : array of shape (n,) or (n, c)
+        For c > 1 the gauge is max |lam^T (Xu)_+|_2.
+    tol : float
+        The relative width of the interval at which the search stops.
+    time_limit : float, optional
+        Seconds; 10 by default. The interval is valid whenever the search ends.
+    random_state : int
+        Seed of the search from below; it has no influence on what is proved.
+
+    Returns
+    -------
+    GaugeBounds
+
+    Raises
+    ------
+    ValueError
+        If X or lam are not finite, or do not fit together.
+
+    References
+    ----------
+    Pilanci & Ergen (ICML 2020); for the reduction to the distance of two zonotopes see Bach (JMLR 2017).
+    """
+    design = Design.from_data(X)
+    matrix = np.asarray(lam, dtype=np.float64)
+    matrix = matrix[:, None] if matrix.ndim == 1 else matrix
+    if matrix.ndim != 2 or matrix.shape[0] != design.n or matrix.shape[1] == 0:
+        raise ValueError(
+            f"lam must have shape ({design.n},) or ({design.n}, c); its shape is {np.shape(lam)}"
+        )
+    if not np.isfinite(matrix).all():
+        raise ValueError("lam contains NaN or infinity")
+    stretch = design.magnitude
+    size = float(np.abs(matrix).max()) or 1.0
+    deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
+    found = bounds_of(
+        design.scaled(1.0 / stretch),
+        matrix / size,
+        tol=tol,
+        deadline=deadline,
+        rng=np.random.default_rng(random_state),
+    )
+    return found.scaled(stretch * size)
+
+
+def bounds_of(
+    design: Design,
+    lam: Array,
+    *,
+    tol: float,
+    deadline: float | None,
+    rng: np.random.Generator,
+    near: Array | None = None,
+    starts: int = 128,
+    threshold: float | None = None,
+) -> GaugeBounds:
+    """The interval for a design of moderate scale: from below by ascent, then from above.
+
+    `near` holds directions to start from; with a `threshold` the search may stop as soon as g(lam) is known to be
+    below or above it.
+    """
+    from extremal.gauge.search import upper_bounds
+
+    U = random_starts(design, starts, rng, near)
+    if near is not None and near.shape[1]:
+        norm = np.linalg.norm(near, axis=0)
+        U = np.hstack([near[:, norm > 0] / norm[norm > 0], U])
+    best = ascend(design, lam, U, rounds=30, sweeps=20)
+    lower, witness = (float(best.value[0]), best.U[:, 0]) if best.value.size else (0.0, np.zeros(design.d))
+    return upper_bounds(
+        design, lam, tol=tol, deadline=deadline, lower=max(lower, 0.0), witness=witness, threshold=threshold
+    )

@@ -1,0 +1,293 @@
+"""The gauge from above: for each sign the method that suits its rank and its number of convex rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from extremal.design import Array, Design
+from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
+from extremal.gauge.cones import cone_bound
+from extremal.gauge.faces import face_bound
+from extremal.gauge.lifted import lifted_bound
+from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
+from extremal.gauge.subsets import subset_bound
+
+#: Up to this rank the sphere is divided into cones.
+CONE_RANK = 6
+
+#: Up to this many rows of positive weight every subset is tried, if subsets times numbers in X stay below SUBSET_WORK.
+FEW_ROWS, SUBSET_WORK = 12, 3e8
+
+#: Up to this many rows the faces in dimension three are enumerated if the cones did not finish.
+FACE_ROWS = 600
+
+#: Directions of the half circle with which the gauge of two outputs is bounded.
+SECTORS = 4
+
+#: From the best to the worst way to end.
+ORDER = (
+    GaugeStatus.EXACT,
+    GaugeStatus.RELAXATION,
+    GaugeStatus.NODE_LIMIT,
+    GaugeStatus.TIME_LIMIT,
+    GaugeStatus.INTERRUPTED,
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ends a search; `lower` and `threshold` are in the units of the Side."""
+
+    tol: float
+    deadline: float | None
+    lower: float
+    threshold: float | None
+    max_nodes: int | None
+
+    def until(self, share: float) -> float | None:
+        """The time when a share of what remains is spent."""
+        if self.deadline is None:
+            return None
+        now = time.monotonic()
+        return now + share * max(self.deadline - now, 0.0)
+
+    @property
+    def target(self) -> float:
+        """An upper bound this small ends the search."""
+        return max(self.lower * (1 + self.tol), self.threshold or 0.0)
+
+
+def upper_bounds(
+    design: Design,
+    lam: Array,
+    *,
+    tol: float = 1e-6,
+    deadline: float | None = None,
+    lower: float = 0.0,
+    witness: Array | None = None,
+    threshold: float | None = None,
+    max_nodes: int | None = 2_000_000,
+) -> GaugeBounds:
+    """lower <= g(lam) = max over |u| <= 1 of |lam^T (Xu)_+|_2 <= upper, with a proven upper end.
+
+    Parameters
+    ----------
+    design : Design
+    lam : array (n,) or (n, c)
+    tol : float
+        The relative width at which the search is content.
+    deadline : float, optional
+        A time of time.monotonic(); soon after it the interval at hand is returned.
+    lower, witness : float, array (d,), optional
+        A known lower bound and the direction that attains it: the better they are, the more is pruned.
+    threshold : float, optional
+        Stop as soon as upper <= threshold or lower > threshold is known.
+    max_nodes : int, optional
+        The largest number of cones to split, for each sign.
+
+    Returns
+    -------
+    GaugeBounds
+        Its `lower` is attained by its `witness`. After Ctrl-C the status is INTERRUPTED and the interval is valid.
+    """
+    multiplier = np.asarray(lam, dtype=np.float64).reshape(design.n, -1)
+    start = np.ones(design.d) / design.d**0.5 if witness is None else np.asarray(witness, dtype=np.float64)
+    known = max(float(lower), attained(design, multiplier, start))
+    options = Options(tol, deadline, known, threshold, max_nodes)
+    if multiplier.shape[1] == 1:
+        sides = both_sides(design, multiplier[:, 0], options, start)
+        return summary(
+            design, multiplier, sides.upper, [start, *sides.directions], sides.status, sides.method, options
+        )
+    return several_outputs(design, multiplier, options, start)
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The bounds on M(c) and M(-c), in the units of X and c, and the directions that were found."""
+
+    uppers: tuple[float, float]
+    directions: list[Array]
+    status: GaugeStatus
+    method: str
+
+    @property
+    def upper(self) -> float:
+        return max(self.uppers)
+
+
+def both_sides(design: Design, c: Array, options: Options, start: Array) -> Sides:
+    """M(c) and M(-c), each pruned with what is known of the larger of them."""
+    reduction = reduce_side(design, c)
+    if reduction is None:
+        return Sides((0.0, 0.0), [], GaugeStatus.EXACT, "zero")
+    side = reduction.side
+    lower = options.lower / reduction.scale
+    threshold = (
+        None if options.threshold is None else max(options.threshold / reduction.scale - reduction.slack, 0.0)
+    )
+    uppers, directions, statuses, methods = [], [], [], []
+    for sign, share in ((1.0, 0.5), (-1.0, 1.0)):
+        interrupted = GaugeStatus.INTERRUPTED in statuses
+        current = replace(
+            options, deadline=0.0 if interrupted else options.until(share), lower=lower, threshold=threshold
+        )
+        signed = Side(side.rows, sign * side.weights, sign * side.linear)
+        bound, method = one_side(signed, current, reduction.coordinates(start))
+        lower = max(lower, bound.lower)
+        uppers.append(reduction.scale * (bound.upper + reduction.slack) * (1 + 8 * EPS))
+        directions.append(reduction.direction(bound.u))
+        statuses.append(bound.status)
+        methods.append(method)
+    return Sides((uppers[0], uppers[1]), directions, worst(statuses), " and ".join(dict.fromkeys(methods)))
+
+
+def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:
+    """The bound of one side and the name of the method; Ctrl-C leaves the sum of the positive weights."""
+    try:
+        return dispatch(side, options, start)
+    except KeyboardInterrupt:
+        u = np.ones(side.rank)
+        return SideBound(
+            max(side.value(u), 0.0), side.trivial + side.rounding, u, GaugeStatus.INTERRUPTED
+        ), "trivial"
+
+
+def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:
+    """Faces for rank <= 2, subsets for few convex rows, cones for rank <= 6, and else the lifted relaxation."""
+    convex = int((side.weights > 0).sum())
+    if side.weights.size == 0:
+        length = float(np.linalg.norm(side.linear))
+        return SideBound(length, length + side.rounding, side.linear, GaugeStatus.EXACT), "linear"
+    if side.rank <= 2:
+        return face_bound(side), "faces"
+    if convex <= FEW_ROWS and 2**convex * side.rows.size <= SUBSET_WORK:
+        bound = subset_bound(
+            side,
+            tol=options.tol,
+            deadline=options.until(0.8),
+            lower=options.lower,
+            witness=start,
+            threshold=options.threshold,
+        )
+        return refined(side, bound, "subsets", options)
+    if side.rank <= CONE_RANK:
+        bound = cone_bound(
+            side,
+            tol=options.tol,
+            deadline=options.until(0.8),
+            lower=options.lower,
+            witness=start,
+            threshold=options.threshold,
+            max_nodes=options.max_nodes,
+        )
+        return refined(side, bound, "cones", options)
+    return lifted_bound(side, deadline=options.deadline, target=options.target), "lifted"
+
+
+def refined(side: Side, bound: SideBound, method: str, options: Options) -> tuple[SideBound, str]:
+    """The bound of a search, or of the relaxation (the faces in dimension three) where it ended early and that is less."""
+    decided = options.threshold is not None and bound.lower > options.threshold
+    if bound.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED) or decided:
+        return bound, method
+    if side.rank <= 3 and len(side.rows) <= FACE_ROWS:
+        other, name = face_bound(side, deadline=options.deadline), "faces"
+    else:
+        other, name = lifted_bound(side, deadline=options.deadline, target=options.target), "lifted"
+    lower, u = max(((b.lower, b.u) for b in (bound, other)), key=lambda pair: pair[0])
+    upper = min(bound.upper, other.upper)
+    finished = other.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED)
+    status = other.status if finished else bound.status
+    return SideBound(lower, upper, u, status), f"{method}, {name}" if other.upper < bound.upper else method
+
+
+def several_outputs(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
+    """g(Lam)^2 <= sum_k g((Lam V)_k)^2 for every orthogonal V: the smaller for the right singular vectors and for I.
+
+    For two outputs the half circle is divided as well: v -> M(Lam v) is convex and positively homogeneous, so between
+    two directions it is below the interpolation of its values there.
+    """
+    largest = float(np.abs(Lam).max())
+    if largest == 0.0:
+        return summary(design, Lam, 0.0, [start], GaugeStatus.EXACT, "zero", options)
+    c = Lam.shape[1]
+    frames = [np.linalg.svd(Lam / largest, full_matrices=False)[2].T, np.eye(c)]
+    frames = [frame for frame in frames if frame.shape == (c, c)]
+    angles = np.pi * np.arange(SECTORS) / SECTORS
+    circle = np.stack([np.cos(angles), np.sin(angles)])
+    calls = sum(frame.shape[1] for frame in frames) + (SECTORS if c == 2 else 0)
+    free = replace(options, threshold=None, lower=0.0)
+    uppers, directions, statuses, methods = [], [start], [], []
+
+    def bound_columns(V: Array) -> list[Sides]:
+        nonlocal calls
+        found = []
+        for column in (Lam @ V).T:
+            stop = GaugeStatus.INTERRUPTED in statuses
+            current = replace(free, deadline=0.0 if stop else free.until(1 / calls))
+            calls -= 1
+            found.append(both_sides(design, column, current, start))
+            directions.extend(found[-1].directions)
+            statuses.append(found[-1].status)
+            methods.append(found[-1].method)
+        return found
+
+    for frame in frames:
+        uppers.append(float(np.linalg.norm([sides.upper for sides in bound_columns(frame)])))
+    if c == 2:
+        sides = bound_columns(circle)
+        values = [s.uppers[0] for s in sides] + [s.uppers[1] for s in sides]
+        uppers.append(max(sector(p, q, np.pi / SECTORS) for p, q in pairwise([*values, values[0]])))
+    upper = min(uppers) * (1 + 16 * EPS * (c + 1))
+    status = worst([GaugeStatus.RELAXATION, *statuses])
+    return summary(design, Lam, upper, directions, status, "outputs one by one", options)
+
+
+def sector(p: float, q: float, angle: float) -> float:
+    """max of p a + q b over a, b >= 0 with |a v + b w| <= 1, for unit vectors v, w at an angle."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    if min(p, q) <= max(p, q) * cosine:
+        return max(p, q)
+    return float(np.hypot(p, (q - p * cosine) / sine))
+
+
+def summary(
+    design: Design,
+    Lam: Array,
+    upper: float,
+    directions: list[Array],
+    status: GaugeStatus,
+    method: str,
+    options: Options,
+) -> GaugeBounds:
+    """The bounds with the best of the directions as the witness."""
+    values = [attained(design, Lam, u) for u in directions]
+    best = int(np.argmax(values))
+    norm = float(np.linalg.norm(directions[best]))
+    witness = directions[best] / norm if norm > 0 else np.eye(design.d)[0]
+    lower = attained(design, Lam, witness)
+    upper = max(upper, lower)
+    wide = upper > max(lower, options.lower) * (1 + 2 * options.tol)
+    if not wide and status is not GaugeStatus.INTERRUPTED:
+        status = GaugeStatus.EXACT
+    elif wide and status is GaugeStatus.EXACT and options.threshold is not None:
+        status = GaugeStatus.NODE_LIMIT
+    return GaugeBounds(lower, upper, witness, status, method)
+
+
+def attained(design: Design, Lam: Array, u: Array) -> float:
+    """|Lam^T (X u)_+|_2 / |u|, without overflow for huge or tiny Lam (0 for u = 0)."""
+    norm, largest = float(np.linalg.norm(u)), float(np.abs(Lam).max(initial=0.0))
+    if norm == 0.0 or largest == 0.0:
+        return 0.0
+    size = design.magnitude
+    active = np.maximum(design.scaled(1.0 / size).forward(u / norm), 0)
+    return float(np.linalg.norm((Lam / largest).T @ active)) * largest * size
+
+
+def worst(statuses: list[GaugeStatus]) -> GaugeStatus:
+    return max(statuses, key=ORDER.index)

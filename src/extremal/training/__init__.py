@@ -1,0 +1,195 @@
+"""Training to the global optimum of  sum_i w_i loss(f(x_i), y_i) + beta/2 (|W|_F^2 + |A|_F^2)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from extremal.certificate import DualBound, Status, assemble
+from extremal.gauge import bounds_of
+from extremal.losses import Loss
+from extremal.network import Network
+from extremal.problem import Bias, Problem, Scaling
+from extremal.training.atoms import Atoms
+from extremal.training.result import FitResult, Progress, Record, reporter
+from extremal.training.solver import Run, train
+
+__all__ = ["FitResult", "Record", "beta_max", "fit", "fit_problem", "path"]
+
+
+def fit(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    beta: float,
+    loss: str | Loss = "squared",
+    bias: Bias = "penalized",
+    intercept: bool = False,
+    sample_weight: ArrayLike | None = None,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+    random_state: int | np.random.Generator | None = 0,
+    progress: Progress = False,
+    start: Network | None = None,
+) -> FitResult:
+    """The two-layer ReLU network of least  sum_i w_i loss(f(x_i), y_i) + beta/2 (|W|_F^2 + |A|_F^2), any width.
+
+    Parameters
+    ----------
+    X : array, sparse matrix or data frame of shape (n, d)
+    y : array of shape (n,) or (n, c)
+        Values for "squared" and "huber", labels -1/+1 or 0/1 for "logistic" and "squared_hinge", class numbers
+        0, ..., K-1 for "softmax".
+    beta : float
+        The penalty, positive. The loss is a SUM over samples; for the mean pass sample_weight = 1/n.
+    loss : str
+        "squared" (1/2 r^2), "logistic", "softmax", "huber" or "squared_hinge".
+    bias : "penalized" or "none"
+        Hidden biases, penalised like all hidden weights, or none.
+    intercept : bool
+        An unpenalised intercept of the outputs.
+    sample_weight : array of shape (n,), optional
+    tol : float
+        The relative gap (objective - bound) / objective at which the search ends.
+    time_limit : float, optional
+        Seconds, proof included. By default training ends when the network has converged and the proof has had about
+        as much time again.
+    random_state : int
+        Seed of the search. The optimum does not depend on it; a local search that ends early may.
+    progress : bool or callable
+        True for a live line on the terminal; a callable gets every `Record`.
+    start : Network, optional
+        Where to start from, for example the solution for another beta.
+
+    Returns
+    -------
+    FitResult
+        The network, its certificate and the history. Ctrl-C returns the best network so far with a valid gap.
+
+    Raises
+    ------
+    ValueError
+        If the data or the parameters are unusable.
+
+    References
+    ----------
+    Pilanci & Ergen (ICML 2020) and Ergen & Pilanci (JMLR 2021): strong duality. Boyd, Schiebinger & Recht (2017):
+    alternating descent conditional gradient, the scheme that is refined here.
+    """
+    problem = Problem.from_data(
+        X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight
+    )
+    return fit_problem(
+        problem, tol=tol, time_limit=time_limit, random_state=random_state, progress=progress, start=start
+    )
+
+
+def fit_problem(
+    problem: Problem,
+    *,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+    random_state: int | np.random.Generator | None = 0,
+    progress: Progress = False,
+    start: Network | None = None,
+) -> FitResult:
+    """`fit` for a problem that is bound already."""
+    if not tol > 0:
+        raise ValueError(f"tol must be positive, not {tol!r}")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+    began = time.monotonic()
+    normal, scaling = problem.normalised()
+    history: list[Record] = []
+    report, close = reporter(progress)
+
+    def record(seconds: float, value: float, bound: float, neurons: int, phase: str) -> None:
+        history.append(Record(seconds, scaling.value(value), scaling.value(bound), neurons, phase))
+        report(history[-1])
+
+    zero = Atoms.empty(normal.design.d, normal.loss.shape[1])
+    rng = np.random.default_rng(random_state)
+    run = Run(normal, tol, time_limit, rng, record, zero, DualBound.trivial(normal), started=began)
+    run.value, run.witness = zero.value(normal), np.zeros(normal.design.d)
+    try:
+        ended = train(run, _starting_atoms(problem, scaling, start))
+    except KeyboardInterrupt:
+        ended = Status.INTERRUPTED
+    finally:
+        close()
+    return _result(problem, normal, scaling, run, ended, tuple(history))
+
+
+def path(
+    problem: Problem,
+    betas: Iterable[float],
+    *,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+    random_state: int | np.random.Generator | None = 0,
+    start: Network | None = None,
+) -> list[FitResult]:
+    """The solutions for every beta, each started from the last; `time_limit` is for each. Best in decreasing order."""
+    results: list[FitResult] = []
+    for beta in betas:
+        current = Problem(problem.design, problem.loss, float(beta), problem.bias, problem.intercept)
+        result = fit_problem(current, tol=tol, time_limit=time_limit, random_state=random_state, start=start)
+        results.append(result)
+        start = result.network if result.network.width else None
+    return results
+
+
+def beta_max(
+    X: ArrayLike,
+    y: ArrayLike,
+    loss: str | Loss = "squared",
+    *,
+    bias: Bias = "penalized",
+    intercept: bool = False,
+    sample_weight: ArrayLike | None = None,
+    time_limit: float | None = None,
+) -> float:
+    """The smallest beta for which the zero network is optimal: g(-grad loss(0)).
+
+    Where the gauge cannot be computed exactly this is the proven upper end of its interval, so that any larger beta
+    certainly gives the zero network.
+
+    References
+    ----------
+    Ergen & Pilanci (JMLR 2021), Theorem 8.
+    """
+    problem = Problem.from_data(
+        X, y, beta=1.0, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight
+    )
+    normal, scaling = problem.normalised()
+    lam = normal.multiplier(scaling.inverse(problem.zero_network))
+    deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
+    found = bounds_of(normal.design, lam, tol=1e-9, deadline=deadline, rng=np.random.default_rng(0))
+    return scaling.gauge(found.upper)
+
+
+def _starting_atoms(problem: Problem, scaling: Scaling, start: Network | None) -> Atoms | None:
+    if start is None:
+        return None
+    if start.hidden.shape[0] != problem.design.d or start.n_outputs != problem.loss.shape[1]:
+        raise ValueError(
+            f"the starting network maps {start.hidden.shape[0]} inputs (bias included) to {start.n_outputs} outputs; "
+            f"the problem has {problem.design.d} and {problem.loss.shape[1]}"
+        )
+    return Atoms.from_network(scaling.inverse(start))
+
+
+def _result(
+    problem: Problem, normal: Problem, scaling: Scaling, run: Run, ended: Status, history: tuple[Record, ...]
+) -> FitResult:
+    network = run.best.network()
+    pruned = network.prune_on(normal.design)
+    if pruned.width < network.width and normal.value(pruned) <= normal.value(network) * (1 + 1e-12):
+        network = pruned
+    outer = scaling.network(network)
+    lower = (1 + run.violation) * normal.beta
+    certificate = assemble(problem, normal, scaling, outer, run.bound, lower, run.witness, run.tol, ended)
+    return FitResult(outer, certificate, history, run.elapsed())

@@ -1,0 +1,253 @@
+"""Column generation over all activation patterns: explore, refine, prove, and hand every violator back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from extremal.certificate import DualBound, Status, relative_gap
+from extremal.design import Array
+from extremal.gauge import bounds_of
+from extremal.gauge.ascent import Candidates, ascend, distinct, random_starts
+from extremal.problem import Problem
+from extremal.training.amplitudes import fit_amplitudes
+from extremal.training.atoms import Atoms
+from extremal.training.newton import evaluate, minimise_smoothed, predict, refit, residual, smooth
+from extremal.training.wide import local_descent, wide_start
+
+#: A fresh start is a violator if its gauge exceeds beta by this fraction.
+VIOLATION = 1e-7
+#: The smoothing parameters of a cycle, and the relative gain below which a level is left for the next.
+LEVELS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+PAYS = 1e-3
+#: New neurons are added down to this delta only: closer to the ties they would have to cross too many kinks.
+FINEST_PRICED = 1e-4
+#: Newton's method is used while its factorisations stay below this order and its Jacobian below this many numbers.
+LARGEST_FACTOR = 4000
+LARGEST_JACOBIAN = 40_000_000
+
+
+@dataclass(eq=False)
+class Run:
+    """One training run on a problem in normal form: the best network, the best proven bound, and the clock."""
+
+    problem: Problem
+    tol: float
+    time_limit: float | None
+    rng: np.random.Generator
+    report: Callable[[float, float, float, int, str], None]
+    best: Atoms
+    bound: DualBound
+    value: float = np.inf
+    violation: float = -1.0
+    witness: Array = field(default_factory=lambda: np.zeros(0))
+    settled: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def out_of_time(self, share: float = 1.0) -> bool:
+        """Whether this share of the time limit is used up."""
+        return self.time_limit is not None and self.elapsed() >= share * self.time_limit
+
+    def keep(self, atoms: Atoms, phase: str, *, settled: bool = False) -> None:
+        """Remember the network if it is the best so far, and whether its ties are settled."""
+        value = atoms.value(self.problem)
+        if value < self.value:
+            self.best, self.value, self.settled = atoms, value, settled
+        self.tell(phase)
+
+    def tell(self, phase: str) -> None:
+        self.report(self.elapsed(), self.value, self.bound.value, self.best.width, phase)
+
+    @property
+    def search_share(self) -> float:
+        """The share of the time limit after which the search gives way to the proof: little where a root bound is all."""
+        return 0.6 if self.problem.design.d <= 6 else 0.8
+
+    def search_is_over(self) -> bool:
+        return self.out_of_time(self.search_share)
+
+    @property
+    def gap(self) -> float:
+        return relative_gap(self.value, self.bound.value)
+
+
+def train(run: Run, start: Atoms | None) -> Status:
+    """The main loop. Leaves the best network and bound in `run`, and says how it ended."""
+    if start is None and zero_is_optimal(run):
+        return Status.OPTIMAL
+    explore(run, start)
+    while True:
+        before = run.value
+        refine(run)
+        settle_ties(run)
+        if prove(run):
+            return Status.OPTIMAL
+        if run.search_is_over():
+            return Status.TIME_LIMIT
+        if run.violation <= VIOLATION or before - run.value < 0.1 * run.tol * run.value:
+            return Status.CONVERGED
+        add_witness(run)
+
+
+def zero_is_optimal(run: Run) -> bool:
+    """beta >= beta_max: the network without neurons is optimal, and nothing else needs to be done."""
+    problem = run.problem
+    zero = Atoms.from_network(problem.zero_network)
+    run.keep(zero, "start")
+    lam = zero.multiplier(problem)
+    probe = ascend(problem.design, lam, random_starts(problem.design, 64, run.rng), rounds=10)
+    if probe.value.size and probe.value[0] > problem.beta * (1 + 1e-12):
+        return False
+    return prove(run)
+
+
+def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
+    """Cheap rounds while they pay: price, size the new neurons, descend in single precision, merge."""
+    problem = run.problem
+    if start is None:
+        atoms = wide_start(problem, run.rng, width=_start_width(problem))
+    else:
+        atoms = start
+    atoms = tidy(problem, atoms)
+    run.keep(atoms, "start")
+    for _ in range(rounds):
+        before = run.value
+        atoms = join(problem, atoms, price(run, atoms, starts=100, limit=40))
+        run.keep(atoms, "explore")
+        if run.out_of_time(0.5):
+            return
+        atoms = tidy(problem, local_descent(problem, atoms, iterations=60))
+        run.keep(atoms, "explore")
+        if before - run.value < 5e-4 * run.value or run.out_of_time(0.5):
+            return
+
+
+def refine(run: Run, *, cycles: int = 50) -> None:
+    """Price, follow the smoothing down to the ties, and again, until a whole cycle gains nothing."""
+    start, gained = LEVELS[0], 1.0
+    for _ in range(cycles):
+        before = run.value
+        atoms = join(run.problem, run.best, price(run, run.best, starts=150, limit=40))
+        run.keep(atoms, "refine")
+        if newton_fits(run.problem, atoms):
+            levels = tuple(delta for delta in LEVELS if delta <= start)
+            atoms = descend(run, atoms, levels, pays=min(PAYS, 0.1 * gained))
+        else:
+            atoms = local_descent(run.problem, atoms, iterations=200, dtype=np.float64)
+        run.keep(tidy(run.problem, atoms, tol=1e-9), "refine", settled=True)
+        gained = (before - run.value) / run.value
+        if gained < run.tol or run.search_is_over():
+            return
+        # where little was gained little has to be rearranged, and the next cycle starts closer to the ties
+        start = min(start, max(30 * gained, 1e-5))
+
+
+def descend(run: Run, atoms: Atoms, levels: tuple[float, ...], pays: float) -> Atoms:
+    """Minimise the smoothed objective for each delta; at the coarse ones, add violators while that pays.
+
+    When the search runs out of time the path is still followed to its end, where the ties are exact.
+    """
+    problem = run.problem
+    for i, delta in enumerate(levels):
+        coarser = atoms
+        if i:
+            atoms = predict(problem, atoms, levels[i - 1], delta)
+        value = np.inf
+        while atoms.width:
+            atoms = minimise_smoothed(problem, atoms, delta, steps=10, stop=lambda: run.out_of_time(0.95))
+            run.keep(atoms, "refine")
+            state = evaluate(problem, atoms, delta)
+            if delta < FINEST_PRICED or value - state.value < pays * state.value or run.search_is_over():
+                break
+            value = state.value
+            atoms = add_smoothed_violators(run, atoms, delta)
+        if delta <= levels[-1] and residual(problem, state) > 1e-6 * problem.beta:
+            return coarser  # rounding can hide the last level from a neuron of small amplitude
+    return atoms
+
+
+def settle_ties(run: Run) -> None:
+    """The last steps down to exact ties, for a best network from the middle of a cycle."""
+    if not run.settled and newton_fits(run.problem, run.best):
+        levels = tuple(delta for delta in LEVELS if delta < FINEST_PRICED)
+        run.keep(tidy(run.problem, descend(run, run.best, levels, pays=1.0), tol=1e-9), "refine", settled=True)
+
+
+def newton_fits(problem: Problem, atoms: Atoms) -> bool:
+    """Whether Newton's method applies: one output, and factorisations of moderate size."""
+    m, d, n = atoms.width, problem.design.d, problem.design.n
+    return problem.loss.shape[1] == 1 and m * d * n <= LARGEST_JACOBIAN and min(n, m * d) <= LARGEST_FACTOR
+
+
+def add_smoothed_violators(run: Run, atoms: Atoms, delta: float) -> Atoms:
+    """The network with new neurons that improve the smoothed objective, amplitudes fitted."""
+    problem = run.problem
+    state = evaluate(problem, atoms, delta)
+    lam = state.lam[:, None]
+    found = ascend(problem.design, lam, random_starts(problem.design, 150, run.rng, atoms.U), rounds=12, sweeps=20)
+    phi = smooth(problem.design.forward(found.U), state.eps)[0]
+    value = (phi.T @ lam)[:, 0] * found.V[:, 0]
+    order = np.argsort(-value)
+    order = order[value[order] > problem.beta * (1 + 1e-6)]
+    new = distinct(Candidates(found.U[:, order], found.V[order], value[order]), 40)
+    state = refit(problem, evaluate(problem, atoms.join(new.U, new.V), delta))
+    return state.take(np.flatnonzero(state.atoms.r)).atoms
+
+
+def prove(run: Run) -> bool:
+    """Bound the gauge at the best network's multiplier from above; whether the gap is closed."""
+    problem = run.problem
+    lam = run.best.multiplier(problem)
+    if problem.intercept:
+        lam = problem.loss.centred(lam)
+    remaining = run.time_limit - run.elapsed() if run.time_limit is not None else max(1.0, run.elapsed())
+    gauge = bounds_of(
+        problem.design,
+        lam,
+        near=run.best.U,
+        tol=0.1 * run.tol,
+        deadline=time.monotonic() + max(remaining, 0.0),
+        rng=run.rng,
+        threshold=problem.beta * (1 + 0.1 * run.tol),
+    )
+    run.bound = run.bound.better(DualBound.at(problem, lam, gauge))
+    run.violation, run.witness = gauge.lower / problem.beta - 1, gauge.witness
+    run.tell("prove")
+    return run.gap <= run.tol
+
+
+def add_witness(run: Run) -> None:
+    """The violator that the proof found becomes a neuron."""
+    problem = run.problem
+    moment = np.maximum(problem.design.forward(run.witness[:, None]), 0).T @ run.best.multiplier(problem)
+    found = Candidates(run.witness[:, None], moment / np.linalg.norm(moment), np.linalg.norm(moment, axis=1))
+    run.keep(join(problem, run.best, found), "prove")
+
+
+def price(run: Run, atoms: Atoms, *, starts: int, limit: int) -> Candidates:
+    """Mutually distinct neurons that improve the network, best first."""
+    problem = run.problem
+    lam = atoms.multiplier(problem)
+    U = random_starts(problem.design, starts, run.rng, atoms.U)
+    found = ascend(problem.design, lam, U, rounds=12, sweeps=20)
+    return distinct(found.take(np.flatnonzero(found.value > problem.beta * (1 + VIOLATION))), limit)
+
+
+def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:
+    """The network with new neurons, its amplitudes fitted again."""
+    return fit_amplitudes(problem, atoms.join(new.U, new.V))
+
+
+def tidy(problem: Problem, atoms: Atoms, tol: float = 1e-2) -> Atoms:
+    """Merge the neurons of each cell and fit the amplitudes: the objective can only fall."""
+    return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=tol)
+
+
+def _start_width(problem: Problem) -> int:
+    return int(min(500, max(60, 4 * problem.design.n)))

@@ -1,0 +1,240 @@
+"""The command line, as a user types it."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import extremal
+from extremal.cli import main
+from extremal.cli.model import Model
+from extremal.cli.table import Table
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write(path, header, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    X = rng.normal(loc=3, scale=[1, 20], size=(40, 2))
+    y = 100 + 50 * np.abs(X[:, 0] - 3) + X[:, 1]
+    path = tmp_path_factory.mktemp("data") / "house.csv"
+    return write(path, ["size", "age", "price"], np.column_stack([X, y]).tolist())
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory):
+    rng = np.random.default_rng(1)
+    centres = {"iris": (0, 0), "rose": (3, 0), "lily": (0, 3)}
+    rows = [[name, *rng.normal(centre, 0.3)] for name, centre in centres.items() for _ in range(12)]
+    return write(tmp_path_factory.mktemp("data") / "flowers.csv", ["y", "a", "b"], rows)
+
+
+def test_fit_prints_a_summary(regression):
+    result = run("fit", regression, "--alpha", 0.1)
+    assert result.exit_code == 0, result.output
+    for word in ("house.csv: 40 rows, 2 features", "price", "neurons", "proven lower bound", "gap", "R2"):
+        assert word in result.output
+
+
+def test_json_is_one_object_and_nothing_else(regression):
+    result = run("fit", regression, "--alpha", 0.1, "--json")
+    report = json.loads(result.stdout)
+    assert report["target"] == "price"
+    assert report["features"] == ["size", "age"]
+    assert report["bound"] <= report["objective"]
+    assert report["beta"] == pytest.approx(0.1 * 40)
+    assert report["status"] in ("OPTIMAL", "CONVERGED")
+    assert report["proven"] == (report["status"] == "OPTIMAL")
+
+
+def test_certify_reproduces_the_objective(regression, tmp_path):
+    model = tmp_path / "model.npz"
+    fitted = json.loads(run("fit", regression, "--alpha", 0.1, "--out", model, "--json").stdout)
+    proof = json.loads(run("certify", model, regression, "--json").stdout)
+    assert proof["objective"] == pytest.approx(fitted["objective"], rel=1e-12)
+    assert proof["bound"] <= proof["objective"]
+    other = json.loads(run("certify", model, regression, "--alpha", 0.2, "--json").stdout)
+    assert other["beta"] == pytest.approx(2 * fitted["beta"])
+    assert (
+        other["beta"]
+        == json.loads(run("certify", model, regression, "--beta", other["beta"], "--json").stdout)["beta"]
+    )
+
+
+def test_certify_reproduces_the_objective_of_classes(flowers, tmp_path):
+    model = tmp_path / "model.npz"
+    fitted = json.loads(run("fit", flowers, "--alpha", 0.05, "--out", model, "--json").stdout)
+    assert fitted["classes"] == ["iris", "lily", "rose"]
+    assert fitted["loss"] == "softmax"
+    assert fitted["scores"]["accuracy on these rows"] == 1.0
+    proof = json.loads(run("certify", model, flowers, "--json").stdout)
+    assert proof["objective"] == pytest.approx(fitted["objective"], rel=1e-12)
+
+
+def test_predict_writes_targets_in_their_units(regression, flowers, tmp_path):
+    model, out = tmp_path / "model.npz", tmp_path / "out.csv"
+    run("fit", regression, "--alpha", 0.001, "--out", model)
+    assert run("predict", model, regression, "--out", out).exit_code == 0
+    predicted, actual = Table.read(str(out)), Table.read(str(regression))
+    assert predicted.columns == ("price",)
+    np.testing.assert_allclose(predicted.numbers(["price"]), actual.numbers(["price"]), rtol=0.1)
+    run("fit", flowers, "--alpha", 0.01, "--out", model)
+    lines = run("predict", model, flowers).stdout.split()
+    assert lines == ["y", *["iris"] * 12, *["rose"] * 12, *["lily"] * 12]
+
+
+def test_saved_model_is_a_network_without_pickle(regression, tmp_path):
+    path = tmp_path / "model.npz"
+    run(
+        "fit",
+        regression,
+        "--alpha",
+        0.1,
+        "--out",
+        path,
+        "--no-intercept",
+        "--bias",
+        "none",
+        "--no-standardize",
+    )
+    model = Model.load(str(path))
+    network = extremal.Network.load(path)
+    assert not network.bias
+    np.testing.assert_array_equal(model.network.hidden, network.hidden)
+    np.testing.assert_array_equal(model.centre, [0, 0])
+    assert model.intercept is False
+    assert model.target_scale == 1.0
+
+
+def test_cross_validation_chooses_alpha(regression):
+    report = json.loads(run("fit", regression, "--cv", "--json").stdout)
+    assert report["alpha"] > 0
+    assert report["scores"]["R2, five folds"] > 0.8
+
+
+def test_history_is_drawn(regression, tmp_path):
+    picture = tmp_path / "history.png"
+    assert run("fit", regression, "--alpha", 0.1, "--history", picture).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_classes_and_hint(tmp_path):
+    x = np.linspace(-1, 1, 30)
+    path = write(tmp_path / "two.csv", ["x", "kind"], [[value, int(abs(value) > 0.5)] for value in x])
+    plain = run("fit", path, "--alpha", 0.05)
+    assert "--classes" in plain.output
+    report = json.loads(run("fit", path, "--classes", "--alpha", 0.01, "--json").stdout)
+    assert report["classes"] == [0.0, 1.0]
+    assert report["loss"] == "logistic"
+    hinge = json.loads(run("fit", path, "--loss", "squared_hinge", "--alpha", 0.01, "--json").stdout)
+    assert hinge["loss"] == "squared_hinge"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("a,b,y\n1,red,2\n2,blue,3\n", [], "column 'b'"),
+        ("a,b,y\n1,,2\n2,NA,3\n,4,1\n", [], "3 missing values, in 'a' (1), 'b' (2)"),
+        ("a,b,y\n1,2,3\n", ["--target", "price"], "it has a, b, y"),
+        ("1,2,3\n4,5,6\n", [], "first row must name the columns"),
+        ("a,b,y\n1,2,3\n1,2\n", [], "row 3 of data.csv has 2 values; the header has 3"),
+        ("a,b,a\n1,2,3\n", [], "more than once"),
+        ("a,b,y\n", [], "at least one row"),
+        ("y\n1\n2\n", [], "no column besides the target"),
+        ("a,y\n1,2\n2,3\n", ["--drop", "c"], "no column 'c'"),
+        ("a,y\n1,up\n2,up\n", [], "one class only"),
+        ("a,y\n1,up\n2,down\n", ["--loss", "huber"], "for numbers"),
+        ("a,y\n1,inf\n2,3\n", [], "infinity"),
+    ],
+)
+def test_data_errors_say_what_is_wrong(tmp_path, text, options, message):
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    result = run("fit", path, *options)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_missing_rows_can_be_dropped(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a;b;note;y\n1;2;x;3\n2;;x;4\n5;6;;7\n8;1;z;2\n")
+    report = json.loads(run("fit", path, "--drop", "note", "--drop-missing", "--json").stdout)
+    assert report["rows"] == 3
+    assert report["features"] == ["a", "b"]
+
+
+def test_target_is_found(tmp_path):
+    assert Table("t", ("a", "y", "b"), np.array([["1", "2", "3"]])).target(None) == "y"
+    assert Table("t", ("target", "y", "b"), np.array([["1", "2", "3"]])).target(None) == "target"
+    assert Table("t", ("a", "b"), np.array([["1", "2"]])).target(None) == "b"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "nowhere.csv"],
+        ["fit", __file__, "--cv", "--alpha", "1"],
+        ["fit", __file__, "--alpha", "-1"],
+        ["fit", __file__, "--classes", "--loss", "huber"],
+        ["certify", __file__, __file__, "--alpha", "1", "--beta", "1"],
+        ["fitt"],
+    ],
+)
+def test_wrong_usage(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_file_that_is_no_model(regression, tmp_path):
+    result = run("certify", regression, regression)
+    assert result.exit_code == 1
+    assert "not a model" in result.stderr
+    path = tmp_path / "net.npz"
+    extremal.Network.zero(2).save(path)
+    assert "bare network" in run("certify", path, regression).stderr
+
+
+def test_exit_codes_of_gap_time_and_interrupt(regression, monkeypatch):
+    assert run("fit", regression, "--alpha", 0.1, "--require-gap", 1).exit_code == 0
+    assert run("fit", regression, "--alpha", 0.1, "--require-gap", 0).exit_code == 4
+
+    from extremal.cli import screen
+
+    def interrupt(self, record):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(screen.ProgressLine, "show", interrupt)
+    result = run("fit", regression, "--alpha", 0.1, "--json")
+    assert result.exit_code == 130
+    report = json.loads(result.stdout)
+    assert report["status"] == "INTERRUPTED"
+    assert report["bound"] <= report["objective"]
+
+
+def test_info():
+    versions = json.loads(run("info", "--json").stdout)
+    assert versions["extremal"] == extremal.__version__
+    assert "numpy" in run("info").stdout
+
+
+def test_as_a_program(regression):
+    command = [sys.executable, "-c", "from extremal.cli import main; main()"]
+    done = subprocess.run(
+        [*command, "fit", str(regression), "--alpha", "0.1", "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["rows"] == 40
