@@ -29,9 +29,9 @@ from extremal import ReLUClassifier, ReLURegressor, plotting
 
 OUT = Path("out")
 CASES = (
-    ("diabetes", load_diabetes, ReLURegressor(alpha=0.2, time_limit=10), Ridge()),
-    ("iris", load_iris, ReLUClassifier(alpha=0.01, time_limit=10), LogisticRegression()),
-    ("breast cancer", load_breast_cancer, ReLUClassifier(alpha=0.02, time_limit=10), LogisticRegression()),
+    ("diabetes", load_diabetes, ReLURegressor(alpha=0.2, time_limit=8), Ridge()),
+    ("iris", load_iris, ReLUClassifier(alpha=0.03, time_limit=8), LogisticRegression()),
+    ("breast cancer", load_breast_cancer, ReLUClassifier(alpha=0.05, time_limit=8), LogisticRegression()),
 )
 
 

@@ -26,7 +26,10 @@ _POINTS = 400
 
 
 def history(result: FitResult, ax: Axes | None = None) -> Axes:
-    """Objective and proven lower bound over time; the optimum lies between them.
+    """Objective and proven lower bound closing on each other over time; the optimum lies in the shaded gap.
+
+    Both are drawn as their relative distance from the final objective, logarithmic on either side of zero, so that
+    the last digits are seen as well as the first.
 
     Parameters
     ----------
@@ -38,29 +41,34 @@ def history(result: FitResult, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    ValueError
+        If the result has no history.
     """
-    ax = _axes(ax)
     if not result.history:
         raise ValueError("the result has no history")
-    time = np.array([record.time for record in result.history])
-    objective = np.array([record.objective for record in result.history])
-    bound = np.array([record.bound for record in result.history])
-    # The last certificate is as good as anything before it.
-    time = np.append(time, max(result.seconds, time[-1]))
-    objective = np.append(objective, result.certificate.primal)
-    bound = np.append(bound, max(result.certificate.dual, bound.max()))
+    ax = _axes(ax)
+    certificate = result.certificate
+    final = certificate.primal if certificate.primal > 0 else 1.0
+    states = [(record.time, record.objective, record.bound) for record in result.history]
+    states.append((max(result.seconds, states[-1][0]), certificate.primal, certificate.dual))
+    time, objective, bound = np.array(states).T
+    # Both only ever improve, and the final objective is the least: rounding may say otherwise in the last digit.
+    above = np.maximum(np.minimum.accumulate(objective) - certificate.primal, 0.0) / final
+    below = np.minimum(np.maximum.accumulate(bound) - certificate.primal, 0.0) / final
 
-    logarithmic = _spans_decades(objective, bound)
-    known = np.where(bound > 0, bound, np.nan) if logarithmic else np.where(np.isfinite(bound), bound, np.nan)
-    ax.fill_between(time, known, objective, step="post", color=BLUE, alpha=0.12, linewidth=0)
-    ax.step(time, objective, where="post", color=BLUE, linewidth=1.8, label="objective")
-    ax.step(time, known, where="post", color=VERMILION, linewidth=1.8, label="proven lower bound")
-    if logarithmic:
-        ax.set_yscale("log")
+    ax.fill_between(time, below, above, step="post", color=BLUE, alpha=0.12, linewidth=0)
+    ax.step(time, above, where="post", color=BLUE, linewidth=1.8, label="objective")
+    ax.step(time, below, where="post", color=VERMILION, linewidth=1.8, label="proven lower bound")
+    ax.axhspan(-certificate.tol, certificate.tol, color=GREEN, alpha=0.25, linewidth=0, label="tolerance")
+    _scale_to_decades(ax, certificate.tol, above.max(initial=0.0), -below.min(initial=0.0))
     ax.set_xlabel("seconds")
-    ax.set_ylabel("objective")
+    ax.set_ylabel("relative distance from the final objective")
     ax.set_title(
-        f"relative gap {result.certificate.gap:.1e}, {result.network.width} neurons", fontsize="medium"
+        f"objective {certificate.primal:.6g}, proven gap {certificate.gap:.1e}, {result.network.width} neurons",
+        fontsize="medium",
     )
     ax.margins(x=0.01)
     ax.legend(frameon=False)
@@ -305,11 +313,16 @@ def _widened(values: Array) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _spans_decades(objective: Array, bound: Array) -> bool:
-    """Whether a logarithmic axis shows more: all is positive in the end, over a wide range."""
-    positive = np.concatenate([objective[objective > 0], bound[bound > 0]])
-    everything_shown = bool(np.all(objective > 0)) and bound[-1] > 0
-    return everything_shown and positive.max() > 20 * positive.min()
+def _scale_to_decades(ax: Axes, tol: float, above: float, below: float) -> None:
+    """A vertical axis that is logarithmic on both sides of zero down to tol, with at most five labels a side."""
+    ax.set_yscale("symlog", linthresh=tol, linscale=0.5)
+    smallest = int(np.floor(np.log10(tol)))
+    largest = [int(np.ceil(np.log10(max(side, 10 * tol)))) for side in (above, below)]
+    step = max(1, -(-(max(largest) - smallest) // 5))
+    upper, lower = (np.arange(top, smallest, -step) for top in largest)
+    ax.set_yticks([*(-(10.0**lower)), 0.0, *(10.0 ** upper[::-1])])
+    ax.set_yticks([], minor=True)
+    ax.set_ylim(-(10.0 ** (largest[1] + 0.3)), 10.0 ** (largest[0] + 0.3))
 
 
 def _lighten(ax: Axes) -> None:

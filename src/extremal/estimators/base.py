@@ -237,5 +237,5 @@ def _warn_unless_converged(result: FitResult) -> None:
         f"the training stopped before it converged, with a proven gap of {result.certificate.gap:.1e} "
         f"to the global optimum ({result.status.value})",
         ConvergenceWarning,
-        stacklevel=4,
+        stacklevel=5,  # the line that called fit, beyond its decorator
     )

@@ -10,9 +10,9 @@ v_k^T (r + sum_N t_i |w_i| x_i) >= q_k for all k,
 
     max over |u| <= 1 in the cone of f(u)  <=  |r|.
 
-The best r for given t is V^T a with a = argmin over a >= 0 of |V^T a|^2 / 2 - e^T a,  e = q - V sum_N t_i |w_i| x_i,
-and t is improved by coordinate descent. A row whose sign is constant on the cone is linear there and joins one vector
-`base`, so only the mixed rows are carried to the children.
+The best r for given t is V^T a, with a = argmin over a >= 0 of |V^T a|^2 / 2 - e^T a and
+e = q - V sum_N t_i |w_i| x_i, and t is improved by coordinate descent. A row whose sign is constant on the
+cone is linear there and joins one vector `base`, so only the mixed rows are carried to the children.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SWEEPS = 100
 def solve_active(
     gram: Array, e: Array, active: Array, a: Array, work: Array
 ) -> bool:  # pragma: no cover - compiled
-    """a = argmin of a^T G a / 2 - e^T a over the active entries, by Cholesky; False if G is singular there."""
+    """a = argmin of a^T G a / 2 - e^T a over the active entries, by Cholesky; False if G is singular."""
     d = e.size
     m = 0
     order = np.empty(d, np.int64)
@@ -83,7 +83,7 @@ def solve_active(
 def nonnegative_projection(
     gram: Array, e: Array, a: Array, work: Array
 ) -> None:  # pragma: no cover - compiled
-    """a ~ argmin over a >= 0 of a^T G a / 2 - e^T a, for a d x d Gram matrix of unit vectors: exchange the signs.
+    """a ~ argmin over a >= 0 of a^T G a / 2 - e^T a, for the Gram matrix of unit vectors, by exchanges.
 
     Any a >= 0 is allowed in the bound, which checks its defect; so a failure only costs tightness.
     """
@@ -240,8 +240,8 @@ def evaluate(X: Array, w: Array, linear: Array, u: Array) -> float:  # pragma: n
 def ascend(X: Array, w: Array, linear: Array, u: Array) -> float:  # pragma: no cover - compiled
     """f at a local maximum above u, which is changed in place.
 
-    With the convex rows linearised at u, f becomes q^T v - sum_N |w_i| (x_i^T v)_+, whose maximiser over the ball is the
-    direction of r = q - sum_N t_i |w_i| x_i for the t in [0, 1]^N that minimises |r|.
+    With the convex rows linearised at u, f becomes q^T v - sum_N |w_i| (x_i^T v)_+, whose maximiser over the
+    ball is the direction of r = q - sum_N t_i |w_i| x_i for the t in [0, 1]^N that minimises |r|.
     """
     n, d = X.shape
     t = np.empty(n)
@@ -292,10 +292,10 @@ def ascend(X: Array, w: Array, linear: Array, u: Array) -> float:  # pragma: no 
 def choose_edge(
     w: Array, gens: Array, rows: Array, z: Array, a: Array, m: int, pair: Array
 ) -> None:  # pragma: no cover - compiled
-    """The edge (k, l) to split: where the interpolation errs most, as far as the maximiser of the majorant leans on it.
+    """The edge (k, l) to split: where the interpolation errs most, weighted by the maximiser of the majorant.
 
-    The error of a row in the middle of the edge is w_i min(|z_k|, |z_l|) if its signs differ. Without any the longest
-    edge is taken.
+    The error of a row in the middle of the edge is w_i min(|z_k|, |z_l|) if its signs differ. Without any the
+    longest edge is taken.
     """
     d = gens.shape[0]
     best = -1.0
@@ -340,8 +340,8 @@ def search(
 ) -> int:  # pragma: no cover - compiled
     """Depth-first search from the open cones, for at most `budget` of them; the stack is kept in the arrays.
 
-    A cone is pruned if its bound is at most max(lower (1 + tol) + margin, threshold); the search ends early if the lower
-    bound exceeds `stop`.
+    A cone is pruned if its bound is at most max(lower (1 + tol) + margin, threshold); the search ends early
+    if the lower bound exceeds `stop`.
     state = (open cones, cones looked at), numbers = (lower bound, largest bound among the pruned cones).
     """
     d = X.shape[1]
@@ -435,10 +435,9 @@ def search(
             if bound <= cutoff:
                 numbers[1] = max(numbers[1], bound)
                 continue
-            if value > numbers[0]:
-                if evaluate(X, w, linear, u[child]) > numbers[0]:
-                    numbers[0] = ascend(X, w, linear, u[child])
-                    witness[:] = u[child]
+            if value > numbers[0] and evaluate(X, w, linear, u[child]) > numbers[0]:
+                numbers[0] = ascend(X, w, linear, u[child])
+                witness[:] = u[child]
             bounds[place] = bound
             first[place] = spot
             count[place] = kept
@@ -450,7 +449,7 @@ def search(
 
 @dataclass
 class Stack:
-    """The open cones of a search: generators, base vector, bound, and the slice of the pool with the mixed rows."""
+    """The open cones of a search: generators, base vectors, bounds, and slices of the pool of mixed rows."""
 
     gens: Array
     base: Array
@@ -506,7 +505,7 @@ def orthants(side: Side, axis: Array) -> Stack:
 
 
 def diagonal_basis(axis: Array) -> Array:
-    """An orthonormal basis (its rows) with (1, ..., 1) / sqrt(d) times it equal to axis / |axis|, by a reflection."""
+    """An orthonormal basis (its rows) with the diagonal (1, ..., 1) / sqrt(d) along the axis: a reflection."""
     d = axis.size
     size = float(np.linalg.norm(axis))
     diagonal = np.full(d, d**-0.5)
@@ -527,7 +526,8 @@ def cone_bound(
 ) -> SideBound:
     """lower <= m <= upper by branch and bound, for a side of rank 2 to 6 or so.
 
-    A coarse search comes first: depth first, a fine one may otherwise lose itself around a poor local maximum.
+    A coarse search comes first: depth first, a fine one may otherwise lose itself around a poor local
+    maximum.
 
     Parameters
     ----------
@@ -553,7 +553,9 @@ def cone_bound(
     """
     u = np.ones(side.rank) if witness is None else np.array(witness, dtype=np.float64)
     upper = side.trivial
-    stops = Stops(deadline, max_nodes, *((0.0, np.inf) if threshold is None else (threshold, threshold)))
+    stops = Stops(deadline, max_nodes, 0.0, np.inf)
+    if threshold is not None:
+        stops = Stops(deadline, max_nodes, threshold - side.rounding, threshold + side.rounding)
     status = GaugeStatus.EXACT
     for level in (COARSE, tol) if tol < COARSE else (tol,):
         numbers = np.array([max(lower, side.value(u), 0.0), 0.0])
@@ -566,7 +568,7 @@ def cone_bound(
 
 @dataclass(frozen=True)
 class Stops:
-    """What ends a search: a time, a number of cones, an upper bound below one number, a lower bound above another."""
+    """What ends a search: a time, a number of cones, a small upper bound, a large lower bound."""
 
     deadline: float | None
     max_nodes: int | None

@@ -1,14 +1,15 @@
-"""The gauge exactly in dimension at most three: every face of the arrangement {x_i^T u = 0} on the sphere is visited.
+"""The gauge exactly in dimension at most three: all faces of the arrangement {x_i^T u = 0} are visited.
 
-The maximiser of f over the ball lies in the relative interior of one face (a cell, an arc, a vertex). On the face with
-the pattern D, f(u) = v_D^T u, so there u is the normalised projection of v_D onto the span of the face, and f(u) its
-length. Hence m is the largest length of a projected v_D whose direction lies in its face. A direction that misses its
-face by an angle e is accepted when |v_D| e is below a tolerance: that raises the maximum by |v_D| e^2 / 2 only.
+The maximiser of f over the ball lies in the relative interior of one face (a cell, an arc, a vertex). On the
+face with the pattern D, f(u) = v_D^T u, so there u is the normalised projection of v_D onto the span of the
+face, and f(u) its length. Hence m is the largest length of a projected v_D whose direction lies in its face.
+A direction that misses its face by an angle e is accepted when |v_D| e is below a tolerance: that raises the
+maximum by |v_D| e^2 / 2 only.
 
-On the circle u = (cos, sin), the arcs are walked in the order of their angles, and v_D is a cumulative sum. In
-dimension three every row has its circle: the arcs on it are the faces of dimension one, and a cell is seen from its
-arcs, with that row switched on or off: O(n^2 log n) altogether, apart from the membership tests of the few cells
-whose v_D is longer than the best value on the arcs.
+On the circle u = (cos, sin), the arcs are walked in the order of their angles, and v_D is a cumulative sum.
+In dimension three every row has its circle: the arcs on it are the faces of dimension one, and a cell is seen
+from its arcs, with that row switched on or off: O(n^2 log n) altogether, apart from the membership tests of
+the few cells whose v_D is longer than the best value on the arcs.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ MISS = 1e-10
 #: Rows closer than this to a common line are put onto it, and the change is added to the bound.
 PARALLEL = 1e-7
 
-#: Arcs shorter than this are not looked at, their end points are: a cell with short arcs only is smaller than the number
-#: of lines times this, and within it f is below its value at a vertex plus the square of that.
+#: Arcs shorter than this are not looked at, their end points are: a cell with short arcs only is smaller than
+#: the number of lines times this, and within it f is below its value at a vertex plus the square of that.
 SHORT = 1e-9
 
 #: The sphere in dimension one.
@@ -51,7 +52,7 @@ class Lines:
 
     @classmethod
     def of(cls, side: Side) -> Lines:
-        """Parallel rows are merged, in either orientation; a line of no weight keeps circles from being without points."""
+        """Parallel rows are merged, in either orientation; there are at least two lines, one of no weight if need be."""
         d = side.rank
         generic = np.cos(np.arange(1, d + 1) * 1.7) + 1.3
         units = side.rows / np.linalg.norm(side.rows, axis=1, keepdims=True)
@@ -123,7 +124,7 @@ def face_bound(side: Side, *, deadline: float | None = None) -> SideBound:
 
 @dataclass(frozen=True, eq=False)
 class Arcs:
-    """The arcs between consecutive points where a circle meets lines, for several circles: shape (circles, arcs, ...)."""
+    """The arcs between the points where circles meet lines, shape (circles, arcs, ...)."""
 
     start: Array
     middle: Array
@@ -133,7 +134,7 @@ class Arcs:
 
 
 def walk(lines: Lines, bases: Array, others: Array) -> Arcs:
-    """The arcs of the circles u = basis (cos, sin), for bases (circles, d, 2), with their v_D of the `others`.
+    """The arcs of the circles u = basis (cos, sin), bases (circles, d, 2), with the v_D of the `others`.
 
     Parameters
     ----------
@@ -150,10 +151,12 @@ def walk(lines: Lines, bases: Array, others: Array) -> Arcs:
     steps = np.take_along_axis(np.concatenate([jumps, -jumps], axis=1), order[..., None], axis=1)
     ends = np.concatenate([angles[:, 1:], angles[:, :1] + 2 * np.pi], axis=1)
     middle = circle_points((angles + ends) / 2)
-    signs = np.einsum("bkj,bj->bk", planar, middle[:, -1])
+    longest = np.argmax(ends - angles, axis=1)
+    signs = np.einsum("bkj,bj->bk", planar, middle[np.arange(len(longest)), longest])
     weights = np.where(signs > 0, lines.plus[others], -lines.minus[others])
-    last = lines.linear + np.einsum("bk,bkj->bj", weights, normals)
-    vectors = last[:, None, :] + np.cumsum(steps, axis=1)
+    sums = np.cumsum(steps, axis=1)
+    known = lines.linear + np.einsum("bk,bkj->bj", weights, normals) - sums[np.arange(len(longest)), longest]
+    vectors = known[:, None, :] + sums
     return Arcs(circle_points(angles), middle, circle_points(ends), ends - angles > SHORT, vectors)
 
 
@@ -213,7 +216,8 @@ def adjacent_cells(
 ) -> list[tuple[Array, Array]]:
     """(v_D, a point) of the cells beside the arcs that could exceed the value.
 
-    The point is the middle of the arc, moved off the circle by a hundredth of the shortest arc: to the side of the cell.
+    The point is the middle of the arc, moved off the circle by a hundredth of the shortest arc: to the side
+    of the cell.
     """
     found = []
     normals = lines.normals[circles][:, None, :]

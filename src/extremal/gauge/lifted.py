@@ -1,18 +1,18 @@
 """The gauge from above in any dimension: Shor's relaxation, through its dual.
 
-On |u| <= 1, with unit rows x_i, z_i = x_i^T u, and any w_i > 0, |s_i| + gamma_i <= 1, gamma_i >= 0, |g_i| <= 1,
+On |u| <= 1, with z_i = x_i^T u and any w_i > 0, gamma_i >= 0, |s_i| + gamma_i <= 1, |g_i| <= 1,
 
     (z_i)_+  <=  z_i / 2 + (w_i z_i^2 + 1 / w_i) / 4                         for the rows of positive weight,
     (z_i)_+  >=  (1 + s_i) z_i / 2 + gamma_i (g_i^T u) z_i / 2               for the others,
 
-the second because |z_i| >= s_i z_i + gamma_i |g_i^T u| |z_i|. So f(u) <= constant + l^T u + u^T G u, and on the sphere
+the second because |z_i| >= s_i z_i + gamma_i |g_i^T u| |z_i|. So f(u) <= constant + l^T u + u^T G u, and
 
     m  <=  constant + min over nu, nu I - G positive semidefinite, of  nu + l^T (nu I - G)^+ l / 4.
 
-Any multipliers give a bound. They are improved by a quasi-Newton method on the bound smoothed by -mu logdet(nu I - G),
-whose gradient is that of a primal point (u, U), U = u u^T + mu (nu I - G)^{-1}; at the optimum several eigenvalues of
-nu I - G vanish, so the bound itself is not smooth there. Between the rounds g_i is turned to U x_i / |U x_i|, its best
-value for that point, which is a stronger choice than the g_i = x_i of Shor's relaxation.
+Any multipliers give a bound. They are improved by a quasi-Newton method on the bound smoothed by
+-mu logdet(nu I - G), whose gradient is that of a primal point (u, U), U = u u^T + mu (nu I - G)^{-1}; at the
+optimum several eigenvalues of nu I - G vanish, so the bound itself is not smooth there. With g_i = x_i this
+is Shor's relaxation; free g_i make it stronger.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from extremal.design import Array
 from extremal.gauge.bounds import GaugeStatus, SideBound
@@ -48,8 +49,8 @@ class Quadratic:
 class Multipliers:
     """log w_i for the rows of positive weight; for the others alpha_i, beta_i and v_i.
 
-    g_i = v_i / |v_i|, and s_i = p_1 - p_0, gamma_i = p_2 for the probabilities p of the logits -alpha_i, alpha_i, beta_i:
-    every vector of multipliers is allowed.
+    g_i = v_i / |v_i|, and s_i = p_1 - p_0, gamma_i = p_2 for the probabilities p of the logits
+    -alpha_i, alpha_i, beta_i: every vector of multipliers is allowed.
     """
 
     log_w: Array
@@ -176,9 +177,10 @@ class Relaxation:
 
 
 def secular(eigenvalues: Array, rotated: Array, mu: float) -> tuple[float, float]:
-    """(nu, value) of the minimum over nu of nu + sum rotated^2 / (nu - eigenvalues) - mu sum log(nu - eigenvalues).
+    """(nu, value) of the minimum of nu + sum rotated^2 / (nu - eigenvalues) - mu sum log(nu - eigenvalues).
 
-    The derivative 1 - sum (rotated / (nu - e))^2 - mu sum 1 / (nu - e) increases in nu: bracketed Newton steps.
+    The derivative 1 - sum (rotated / (nu - e))^2 - mu sum 1 / (nu - e) increases in nu: safeguarded Newton
+    steps.
     """
     top = float(eigenvalues[-1])
     gaps = top - eigenvalues
@@ -214,7 +216,7 @@ def secular(eigenvalues: Array, rotated: Array, mu: float) -> tuple[float, float
 def descend(
     function: Callable[[Array], tuple[float, Array]], x: Array, metric: Array, *, steps: int, progress: float
 ) -> Array:
-    """A minimiser of a smooth function by L-BFGS in a diagonal metric, until five steps gain less than `progress`."""
+    """A minimiser by L-BFGS in a diagonal metric, until five steps gain less than `progress`."""
     value, gradient = function(x)
     history: list[tuple[Array, Array, float]] = []
     values = [value]
@@ -261,6 +263,12 @@ def quasi_newton(gradient: Array, history: list[tuple[Array, Array, float]], met
     return result
 
 
+@cache
+def one_thread() -> ThreadpoolController:
+    """The linear algebra libraries: products this small are slower on several threads."""
+    return ThreadpoolController()
+
+
 def lifted_bound(
     side: Side, *, deadline: float | None = None, target: float = 0.0, steps: int = 150
 ) -> SideBound:
@@ -287,17 +295,18 @@ def lifted_bound(
     relaxation.deadline = deadline
     status = GaugeStatus.RELAXATION
     try:
-        for fraction in SMOOTHING:
-            if relaxation.best <= target:
-                break
-            mu = fraction * relaxation.best / side.rank
-            x = descend(
-                lambda point: relaxation.smoothed(point, mu),  # noqa: B023  (used within the round only)
-                x,
-                metric,
-                steps=steps,
-                progress=0.02 * fraction * relaxation.best,
-            )
+        with one_thread().limit(limits=1, user_api="blas"):
+            for fraction in SMOOTHING:
+                if relaxation.best <= target - 16 * side.rounding:
+                    break
+                mu = fraction * relaxation.best / side.rank
+                x = descend(
+                    lambda point: relaxation.smoothed(point, mu),  # noqa: B023  (used within the round only)
+                    x,
+                    metric,
+                    steps=steps,
+                    progress=0.02 * fraction * relaxation.best,
+                )
     except TimeoutError:
         status = GaugeStatus.TIME_LIMIT
     except KeyboardInterrupt:

@@ -13,13 +13,14 @@ from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.lifted import lifted_bound
-from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
+from extremal.gauge.sides import EPS, Side, reduce_side
 from extremal.gauge.subsets import subset_bound
 
 #: Up to this rank the sphere is divided into cones.
 CONE_RANK = 6
 
-#: Up to this many rows of positive weight every subset is tried, if subsets times numbers in X stay below SUBSET_WORK.
+#: Up to this many rows of positive weight every subset is tried, if subsets times numbers in X are not above
+#: this.
 FEW_ROWS, SUBSET_WORK = 12, 3e8
 
 #: Up to this many rows the faces in dimension three are enumerated if the cones did not finish.
@@ -92,18 +93,31 @@ def upper_bounds(
     Returns
     -------
     GaugeBounds
-        Its `lower` is attained by its `witness`. After Ctrl-C the status is INTERRUPTED and the interval is valid.
+        Its `lower` is attained by its `witness`. After Ctrl-C the status is INTERRUPTED, the interval is
+        valid.
     """
     multiplier = np.asarray(lam, dtype=np.float64).reshape(design.n, -1)
-    start = np.ones(design.d) / design.d**0.5 if witness is None else np.asarray(witness, dtype=np.float64)
+    start = np.ones(design.d) if witness is None else np.asarray(witness, dtype=np.float64)
     known = max(float(lower), attained(design, multiplier, start))
     options = Options(tol, deadline, known, threshold, max_nodes)
-    if multiplier.shape[1] == 1:
+    try:
+        if multiplier.shape[1] > 1:
+            return several_outputs(design, multiplier, options, start)
         sides = both_sides(design, multiplier[:, 0], options, start)
-        return summary(
-            design, multiplier, sides.upper, [start, *sides.directions], sides.status, sides.method, options
-        )
-    return several_outputs(design, multiplier, options, start)
+        directions = [start, *sides.directions]
+        return summary(design, multiplier, sides.upper, directions, sides.status, sides.method, options)
+    except KeyboardInterrupt:
+        upper = largest_sum(design, multiplier)
+        return summary(design, multiplier, upper, [start], GaugeStatus.INTERRUPTED, "trivial", options)
+
+
+def largest_sum(design: Design, Lam: Array) -> float:
+    """sum_i |Lam_i| |x_i|, with an allowance for rounding: no gauge is larger."""
+    size, largest = design.magnitude, float(np.abs(Lam).max(initial=0.0))
+    if largest == 0.0:
+        return 0.0
+    norms = np.linalg.norm(Lam / largest, axis=1)
+    return float(norms @ design.scaled(1.0 / size).row_norms) * (1 + 1e-12 * design.d) * largest * size
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +172,7 @@ def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, str
 
 
 def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:
-    """Faces for rank <= 2, subsets for few convex rows, cones for rank <= 6, and else the lifted relaxation."""
+    """Faces for rank <= 2, subsets for few convex rows, cones for rank <= 6, else the lifted relaxation."""
     convex = int((side.weights > 0).sum())
     if side.weights.size == 0:
         length = float(np.linalg.norm(side.linear))
@@ -190,7 +204,7 @@ def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str
 
 
 def refined(side: Side, bound: SideBound, method: str, options: Options) -> tuple[SideBound, str]:
-    """The bound of a search, or of the relaxation (the faces in dimension three) where it ended early and that is less."""
+    """The bound of a search; if it ended early, the smaller of it and the relaxation (faces in rank three)."""
     decided = options.threshold is not None and bound.lower > options.threshold
     if bound.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED) or decided:
         return bound, method
@@ -206,10 +220,10 @@ def refined(side: Side, bound: SideBound, method: str, options: Options) -> tupl
 
 
 def several_outputs(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
-    """g(Lam)^2 <= sum_k g((Lam V)_k)^2 for every orthogonal V: the smaller for the right singular vectors and for I.
+    """g(Lam)^2 <= sum_k g((Lam V)_k)^2 for every orthogonal V: the right singular vectors and I are tried.
 
-    For two outputs the half circle is divided as well: v -> M(Lam v) is convex and positively homogeneous, so between
-    two directions it is below the interpolation of its values there.
+    For two outputs the half circle is divided as well: v -> M(Lam v) is convex and positively homogeneous, so
+    between two directions it is below the interpolation of its values there.
     """
     largest = float(np.abs(Lam).max())
     if largest == 0.0:

@@ -1,4 +1,4 @@
-"""One sign of the gauge in the form the bounding methods share: distinct unit rows and weights of total size one."""
+"""One sign of the gauge in the form the methods share: distinct unit rows, weights of total size one."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Side:
 
     @cached_property
     def rounding(self) -> float:
-        """A bound on the rounding of a sum over the rows: 8 (n + 8 d + 64) eps, as its terms have total size two.
+        """A bound on the rounding of sums over the rows: 8 (n + 8 d + 64) eps, as the terms are two in total.
 
-        The sums have at most n + d terms, in any order, and the rows and weights themselves carry a few units of
-        rounding. Every method adds it to its upper bound.
+        The sums have at most n + d terms, in any order, and the rows and weights themselves carry a few units
+        of rounding. Every method adds it to its upper bound.
         """
         n, d = self.rows.shape
         return 8 * (n + 8 * d + 64) * EPS
@@ -81,8 +81,9 @@ class Reduction:
 def reduce_side(design: Design, c: Array) -> Reduction | None:
     """The Side of c^T (Xu)_+, without the rows of no weight, in the span of the rows that remain.
 
-    c_i (x_i^T u)_+ = c_i |x_i| (x_i^T u / |x_i|)_+, so the rows are made unit vectors. None if nothing remains.
-    Writing the rows as (rows V) V^T leaves a remainder E of the order of rounding: slack = sum |weights_i| |E_i|.
+    c_i (x_i^T u)_+ = c_i |x_i| (x_i^T u / |x_i|)_+, so the rows become unit vectors. None if nothing remains.
+    Writing the rows as (rows V) V^T leaves a remainder E of the size of rounding: slack = sum |weights_i|
+    |E_i|.
     """
     unit, magnitude = design.scaled(1.0 / design.magnitude), design.magnitude
     norms, largest = unit.row_norms, float(np.abs(c).max(initial=0.0))

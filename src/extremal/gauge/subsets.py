@@ -3,9 +3,10 @@
     m  =  max over |u| <= 1 of f(u)  =  max over S subset of P of dist(q_S, Z),
     q_S = linear + sum_S w_i x_i,   Z = {sum_N t_i |w_i| x_i : 0 <= t <= 1},
 
-because (z)_+ is the larger of 0 and z. Every t gives an upper bound |q_S - sum_N t_i |w_i| x_i| on the distance, and the
-direction of the residual a lower bound on m. Consecutive subsets of the Gray code differ by one row, so that t starts
-near its best value, and most subsets are dismissed as soon as their residual is shorter than the best value so far.
+because (z)_+ is the larger of 0 and z. Every t gives an upper bound |q_S - sum_N t_i |w_i| x_i| on the
+distance, and the direction of the residual a lower bound on m. Consecutive subsets of the Gray code differ by
+one row, so that t starts near its best value, and most subsets are dismissed as soon as their residual is
+shorter than the best value so far.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from extremal.gauge.bounds import GaugeStatus, SideBound
 from extremal.gauge.sides import Side
 
 #: Multiplications between two looks at the clock.
-SLICE_WORK = 20_000_000
+SLICE_WORK = 4_000_000
 
 #: Coordinate descent sweeps for one subset.
 SWEEPS = 2000
@@ -30,7 +31,7 @@ SWEEPS = 2000
 def descend_distance(
     B: Array, squares: Array, q: Array, t: Array, r: Array, cutoff: float, accuracy: float
 ) -> float:  # pragma: no cover - compiled
-    """|r|, r = q - B^T t, decreased by coordinate descent in t until it is below the cutoff or within the accuracy.
+    """|r|, r = q - B^T t, decreased by coordinate descent in t until it is below the cutoff or accurate.
 
     With u = r / |r|, the distance is between |r| - sum_i (b_i^T u)_+ - t_i b_i^T u and |r|.
     """
@@ -41,7 +42,7 @@ def descend_distance(
             for j in range(d):
                 r[j] -= t[i] * B[i, j]
     size = np.sqrt((r * r).sum())
-    for sweep in range(SWEEPS):
+    for _sweep in range(SWEEPS):
         if size <= cutoff:
             break
         defect = 0.0
@@ -82,7 +83,7 @@ def visit_subsets(
     threshold: float,
     stop: float,
 ) -> int:  # pragma: no cover - compiled
-    """Subsets begin..end-1 of the Gray code; numbers = (lower bound, largest residual). The next subset to visit."""
+    """The next subset after begin..end-1 of the Gray code; numbers = (lower bound, largest residual)."""
     p, d = A.shape
     r = np.empty(d)
     for index in range(begin, end):
@@ -119,8 +120,8 @@ def subset_bound(
 ) -> SideBound:
     """lower <= m <= upper for a side with few rows of positive weight, at most twenty or so; any rank.
 
-    The parameters are those of :func:`extremal.gauge.cones.cone_bound`. Subsets that the deadline leaves unvisited are
-    bounded by the sum of the positive weights.
+    The parameters are those of :func:`extremal.gauge.cones.cone_bound`. Subsets that the deadline leaves
+    unvisited are bounded by the sum of the positive weights.
     """
     convex = side.weights > 0
     A = side.weights[convex, None] * side.rows[convex]
@@ -128,7 +129,9 @@ def subset_bound(
     squares = np.maximum((B * B).sum(axis=1), 1e-300)
     u = np.ones(side.rank) if witness is None else np.array(witness, dtype=np.float64)
     numbers = np.array([max(lower, side.value(u), 0.0), 0.0])
-    prune, stop = (0.0, np.inf) if threshold is None else (threshold, max(threshold, 0.0))
+    prune, stop = 0.0, np.inf
+    if threshold is not None:
+        prune, stop = threshold - side.rounding, threshold + side.rounding
     tol = max(tol, 1e-12)
     t = np.full(len(B), 0.5)
     position, total = 0, 2 ** len(A)

@@ -10,11 +10,14 @@ from extremal.training.atoms import Atoms
 from extremal.training.kernels import nonnegative_quadratic
 
 
-def fit_amplitudes(problem: Problem, atoms: Atoms, *, tol: float = 1e-3, iterations: int = 20) -> Atoms:
+def fit_amplitudes(
+    problem: Problem, atoms: Atoms, *, tol: float = 1e-3, exact: bool = False, iterations: int = 20
+) -> Atoms:
     """The best amplitudes (and intercept) for fixed directions; neurons of amplitude zero are dropped.
 
     Newton's method with the nonnegativity kept in every step: each step minimises the quadratic model over r >= 0 by
-    coordinate descent on the m x m Gram matrix. For the squared loss the first step is the answer.
+    coordinate descent on the m x m Gram matrix, and if `exact` by an active-set method from there, since coordinate
+    descent hardly moves mass between neurons that are nearly parallel. For the squared loss the first step is the answer.
     """
     loss, beta, c = problem.loss, problem.beta, problem.loss.shape[1]
     hidden = np.maximum(problem.design.forward(atoms.U), 0)
@@ -30,10 +33,13 @@ def fit_amplitudes(problem: Problem, atoms: Atoms, *, tol: float = 1e-3, iterati
             gram = _gram(hidden, atoms.V, loss.curvature(outputs), bool(free))
         full = np.concatenate([gradient, -lam.sum(axis=0) if free else np.zeros(0)])
         point = np.concatenate([r, b if free else np.zeros(0)])
-        target = nonnegative_quadratic(gram, full - gram @ point, point, free, tol, 1000)
+        linear = full - gram @ point
+        target = nonnegative_quadratic(gram, linear, point, free, tol, 1000)
+        if exact:
+            target = active_set(gram, linear, target, free)
         step = target - point
         slope = float(full @ step)
-        if slope >= -1e-10 * max(abs(value), 1e-300):
+        if slope >= -(1e-16 if exact else 1e-10) * max(abs(value), 1e-300):
             break
         t = 1.0
         while True:
@@ -43,11 +49,49 @@ def fit_amplitudes(problem: Problem, atoms: Atoms, *, tol: float = 1e-3, iterati
             if trial_value <= value + 1e-4 * t * slope or t < 1e-8:
                 break
             t *= 0.5
-        if trial_value >= value:
+        if trial_value > value * (1 + 1e-14):
             break
         r, outputs, value = trial[: r.size], trial_outputs, trial_value
         b = trial[r.size :] if free else b
     return atoms.with_amplitudes(r, b).take(np.flatnonzero(r))
+
+
+def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:
+    """argmin of 1/2 x^T Q x + linear^T x over x >= 0 (the last n_free entries free), from a nearby start.
+
+    Lawson & Hanson's method: solve on the support, walk to the first bound in the way, release the worst multiplier.
+    """
+    x = start.copy()
+    bounded = np.arange(x.size) < x.size - n_free
+    support = (x > 0) | ~bounded
+    scale = np.sqrt(np.maximum(np.diag(Q), 1e-300))
+    best, best_value = x, 0.5 * x @ Q @ x + linear @ x
+    for _ in range(3 * x.size + 10):
+        index = np.flatnonzero(support)
+        block = Q[np.ix_(index, index)] / np.outer(scale[index], scale[index])
+        block[np.diag_indices_from(block)] += 1e-14
+        goal = np.linalg.solve(block, -linear[index] / scale[index]) / scale[index]
+        blocking = bounded[index] & (goal < 0)
+        if blocking.any():
+            ratio = x[index[blocking]] / (x[index[blocking]] - goal[blocking])
+            step = float(ratio.min())
+            x[index] += step * (goal - x[index])
+            hit = index[blocking][ratio <= step * (1 + 1e-12)]
+            x[hit] = 0.0
+            support[hit] = False
+            continue
+        x = np.zeros_like(x)
+        x[index] = goal
+        value = 0.5 * x @ Q @ x + linear @ x
+        if value >= best_value and best is not start:
+            break
+        best, best_value = x.copy(), min(value, best_value)
+        gradient = np.where(support, 0.0, (Q @ x + linear) / scale)
+        worst = int(np.argmin(gradient))
+        if gradient[worst] > -1e-13 * float(np.abs(linear / scale).max()):
+            break
+        support[worst] = True
+    return best
 
 
 def _gram(hidden: Array, V: Array, curvature: Array, intercept: bool) -> Array:

@@ -78,7 +78,8 @@ class Atoms:
         if self.width == 0:
             return self
         pattern = np.packbits(design.forward(self.U) > 0, axis=0)
-        key = np.vstack([pattern, np.round(self.V.T, 9).astype(np.float64).view(np.uint8).reshape(-1, self.width)])
+        outer = np.ascontiguousarray(np.round(self.V, 9) + 0.0).view(np.uint8).T  # 0.0 and -0.0 are one
+        key = np.vstack([pattern, outer])
         _, group = np.unique(key, axis=1, return_inverse=True)
         group = group.ravel()
         count = int(group.max()) + 1

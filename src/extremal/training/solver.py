@@ -10,7 +10,7 @@ import numpy as np
 
 from extremal.certificate import DualBound, Status, relative_gap
 from extremal.design import Array
-from extremal.gauge import bounds_of
+from extremal.gauge import GaugeStatus, bounds_of
 from extremal.gauge.ascent import Candidates, ascend, distinct, random_starts
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_amplitudes
@@ -23,6 +23,12 @@ VIOLATION = 1e-7
 #: The smoothing parameters of a cycle, and the relative gain below which a level is left for the next.
 LEVELS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 PAYS = 1e-3
+#: Changes of the objective below this fraction are not seen.
+ROUNDING = 1e-13
+#: A violation below this fraction of beta needs its neuron added, not a new search.
+SLIGHT = 1e-4
+#: Rounds of proof and refinement that gain nothing before the violators they found are left as they are.
+PATIENCE = 5
 #: New neurons are added down to this delta only: closer to the ties they would have to cross too many kinks.
 FINEST_PRICED = 1e-4
 #: Newton's method is used while its factorisations stay below this order and its Jacobian below this many numbers.
@@ -57,7 +63,7 @@ class Run:
     def keep(self, atoms: Atoms, phase: str, *, settled: bool = False) -> None:
         """Remember the network if it is the best so far, and whether its ties are settled."""
         value = atoms.value(self.problem)
-        if value < self.value:
+        if value < self.value or (settled and value <= self.value * (1 + ROUNDING)):
             self.best, self.value, self.settled = atoms, value, settled
         self.tell(phase)
 
@@ -82,17 +88,22 @@ def train(run: Run, start: Atoms | None) -> Status:
     if start is None and zero_is_optimal(run):
         return Status.OPTIMAL
     explore(run, start)
+    idle = 0
+    run.violation = 1.0
     while True:
         before = run.value
-        refine(run)
+        if run.violation > SLIGHT:
+            refine(run)
         settle_ties(run)
-        if prove(run):
+        if prove(run, stop_at_violators=True):
             return Status.OPTIMAL
-        if run.search_is_over():
-            return Status.TIME_LIMIT
-        if run.violation <= VIOLATION or before - run.value < 0.1 * run.tol * run.value:
-            return Status.CONVERGED
+        idle = idle + 1 if before - run.value < 0.1 * run.tol * run.value else 0
+        if run.violation <= VIOLATION or idle == PATIENCE or run.search_is_over():
+            break
         add_witness(run)
+    if prove(run, stop_at_violators=False):
+        return Status.OPTIMAL
+    return Status.TIME_LIMIT if run.search_is_over() else Status.CONVERGED
 
 
 def zero_is_optimal(run: Run) -> bool:
@@ -104,7 +115,7 @@ def zero_is_optimal(run: Run) -> bool:
     probe = ascend(problem.design, lam, random_starts(problem.design, 64, run.rng), rounds=10)
     if probe.value.size and probe.value[0] > problem.beta * (1 + 1e-12):
         return False
-    return prove(run)
+    return prove(run, stop_at_violators=True)
 
 
 def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
@@ -140,7 +151,7 @@ def refine(run: Run, *, cycles: int = 50) -> None:
             atoms = descend(run, atoms, levels, pays=min(PAYS, 0.1 * gained))
         else:
             atoms = local_descent(run.problem, atoms, iterations=200, dtype=np.float64)
-        run.keep(tidy(run.problem, atoms, tol=1e-9), "refine", settled=True)
+        run.keep(tidy(run.problem, atoms, exact=True), "refine", settled=True)
         gained = (before - run.value) / run.value
         if gained < run.tol or run.search_is_over():
             return
@@ -173,10 +184,14 @@ def descend(run: Run, atoms: Atoms, levels: tuple[float, ...], pays: float) -> A
 
 
 def settle_ties(run: Run) -> None:
-    """The last steps down to exact ties, for a best network from the middle of a cycle."""
+    """The last steps down to exact ties, for a network from the middle of a cycle or with a new neuron.
+
+    A neuron that violates the gauge slightly is a neuron of the smoothed problem only where delta is smaller still.
+    """
     if not run.settled and newton_fits(run.problem, run.best):
-        levels = tuple(delta for delta in LEVELS if delta < FINEST_PRICED)
-        run.keep(tidy(run.problem, descend(run, run.best, levels, pays=1.0), tol=1e-9), "refine", settled=True)
+        coarsest = min(1e-5, max(1e-2 * run.violation, 1e-8))
+        levels = tuple(delta for delta in LEVELS if delta <= coarsest)
+        run.keep(descend(run, run.best, levels, pays=1.0), "refine", settled=True)
 
 
 def newton_fits(problem: Problem, atoms: Atoms) -> bool:
@@ -200,8 +215,11 @@ def add_smoothed_violators(run: Run, atoms: Atoms, delta: float) -> Atoms:
     return state.take(np.flatnonzero(state.atoms.r)).atoms
 
 
-def prove(run: Run) -> bool:
-    """Bound the gauge at the best network's multiplier from above; whether the gap is closed."""
+def prove(run: Run, *, stop_at_violators: bool) -> bool:
+    """Bound the gauge at the best network's multiplier from above; whether the gap is closed.
+
+    The search may stop at the first violator: good enough for the next neuron, but the bound is then a poor one.
+    """
     problem = run.problem
     lam = run.best.multiplier(problem)
     if problem.intercept:
@@ -214,20 +232,23 @@ def prove(run: Run) -> bool:
         tol=0.1 * run.tol,
         deadline=time.monotonic() + max(remaining, 0.0),
         rng=run.rng,
-        threshold=problem.beta * (1 + 0.1 * run.tol),
+        threshold=problem.beta * (1 + 0.1 * run.tol) if stop_at_violators else None,
     )
     run.bound = run.bound.better(DualBound.at(problem, lam, gauge))
     run.violation, run.witness = gauge.lower / problem.beta - 1, gauge.witness
     run.tell("prove")
+    if gauge.status is GaugeStatus.INTERRUPTED:
+        raise KeyboardInterrupt
     return run.gap <= run.tol
 
 
 def add_witness(run: Run) -> None:
-    """The violator that the proof found becomes a neuron."""
+    """The violator that the proof found becomes a neuron, even where its gain drowns in rounding: lam improves."""
     problem = run.problem
     moment = np.maximum(problem.design.forward(run.witness[:, None]), 0).T @ run.best.multiplier(problem)
-    found = Candidates(run.witness[:, None], moment / np.linalg.norm(moment), np.linalg.norm(moment, axis=1))
-    run.keep(join(problem, run.best, found), "prove")
+    grown = run.best.join(run.witness[:, None], moment / np.linalg.norm(moment))
+    run.keep(fit_amplitudes(problem, grown, tol=1e-6, exact=True), "prove", settled=True)
+    run.settled = False
 
 
 def price(run: Run, atoms: Atoms, *, starts: int, limit: int) -> Candidates:
@@ -244,9 +265,9 @@ def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:
     return fit_amplitudes(problem, atoms.join(new.U, new.V))
 
 
-def tidy(problem: Problem, atoms: Atoms, tol: float = 1e-2) -> Atoms:
+def tidy(problem: Problem, atoms: Atoms, *, exact: bool = False) -> Atoms:
     """Merge the neurons of each cell and fit the amplitudes: the objective can only fall."""
-    return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=tol)
+    return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-2, exact=exact)
 
 
 def _start_width(problem: Problem) -> int:
