@@ -34,7 +34,9 @@ class Status(Enum):
         "converged: no neuron that improves the network was found, but the proof of optimality is open; "
         "the gap shown is proven, and a longer time_limit may narrow it"
     )
-    TIME_LIMIT = "stopped at the time limit; the network and the gap shown are valid, and more time improves both"
+    TIME_LIMIT = (
+        "stopped at the time limit; the network and the gap shown are valid, and more time improves both"
+    )
     INTERRUPTED = "interrupted; the network is the best so far and the gap shown is valid"
     NOT_OPTIMAL = "not optimal: the witness is a neuron that improves the network"
 
@@ -221,7 +223,9 @@ def certify(
     if intercept is None:
         intercept = bool(np.any(network.intercept))
     elif not intercept and np.any(network.intercept):
-        raise ValueError("the network has an output intercept; the model without one cannot be certified with it")
+        raise ValueError(
+            "the network has an output intercept; the model without one cannot be certified with it"
+        )
     bias = "penalized" if network.bias else "none"
     problem = Problem.from_data(
         X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight
@@ -241,7 +245,9 @@ def certify(
     if normal.intercept:
         centred = normal.loss.centred(lam)
         if np.abs(centred - lam).max() > 1e-9 * np.abs(lam).max():
-            gauge_centred = bounds_of(normal.design, centred, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng)
+            gauge_centred = bounds_of(
+                normal.design, centred, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng
+            )
             bound = bound.better(DualBound.at(normal, centred, gauge_centred))
         else:
             bound = bound.better(DualBound.at(normal, centred, gauge))

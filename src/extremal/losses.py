@@ -38,6 +38,8 @@ class Loss(ABC):
     name: ClassVar[str]
     #: Whether the second-order model is the loss itself.
     quadratic: ClassVar[bool] = False
+    #: Whether the loss is a sum over the outputs.
+    separable: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod
@@ -77,6 +79,11 @@ class Loss(ABC):
 
         That is the constraint which an unpenalised output intercept adds to the dual.
         """
+
+    @property
+    def holds_intercept(self) -> bool:
+        """Whether an unpenalised intercept has a finite optimum."""
+        return True
 
     def normalised(self) -> tuple[Loss, float, float]:
         """(unit, tau, scale) with l(tau F) = scale * unit(F), and unit's targets and weights of order one.
@@ -195,6 +202,10 @@ class Logistic(_Labels):
 
     name: ClassVar[str] = "logistic"
 
+    @property
+    def holds_intercept(self) -> bool:
+        return np.unique(self.target[self.weight > 0]).size == 2
+
     def value(self, F: Array) -> float:
         return float(self.weight @ np.logaddexp(0, -self.target * F)[:, 0])
 
@@ -242,6 +253,7 @@ class Softmax(Loss):
     """
 
     name: ClassVar[str] = "softmax"
+    separable: ClassVar[bool] = False
 
     @classmethod
     def encode(cls, y: Array) -> Array:
@@ -253,6 +265,10 @@ class Softmax(Loss):
         if np.any(labels < 0) or np.any(labels != np.floor(labels)) or labels.max() >= 10_000:
             raise ValueError("loss 'softmax' needs class numbers 0, 1, ..., K-1")
         return np.eye(max(int(labels.max()) + 1, 2))[labels.astype(int)]
+
+    @property
+    def holds_intercept(self) -> bool:
+        return bool(np.all(self.weight @ self.target > 0))
 
     def value(self, F: Array) -> float:
         return float(self.weight @ (logsumexp(F, axis=1) - np.einsum("ik,ik->i", F, self.target)))

@@ -53,7 +53,9 @@ class Network:
         intercept = np.zeros(output.shape[1]) if self.intercept is None else np.asarray(self.intercept, float)
         intercept = np.atleast_1d(intercept)
         if intercept.shape != (output.shape[1],):
-            raise ValueError(f"intercept must have shape ({output.shape[1]},); its shape is {intercept.shape}")
+            raise ValueError(
+                f"intercept must have shape ({output.shape[1]},); its shape is {intercept.shape}"
+            )
         if not all(np.isfinite(part).all() for part in (hidden, output, intercept)):
             raise ValueError("the network has weights that are NaN or infinite")
         object.__setattr__(self, "hidden", hidden)
@@ -152,8 +154,8 @@ class Network:
         """`prune` on a design that already has the column of ones, if there is one."""
         net = self.balance()
         strength = net.strength
-        fits = np.einsum("ij,jk->jik", np.maximum(design.forward(net.hidden), 0), net.output).reshape(net.width, -1)
-        share = remove_dependencies(fits.T, strength)
+        fits = np.einsum("ij,jk->ikj", np.maximum(design.forward(net.hidden), 0), net.output)
+        share = remove_dependencies(fits.reshape(design.n * net.n_outputs, net.width), strength)
         keep = share > 0
         root = np.sqrt(share[keep])
         return net._with(net.hidden[:, keep] * root, net.output[keep] * root[:, None])
@@ -176,7 +178,9 @@ class Network:
 
     def __repr__(self) -> str:
         kind = "with" if self.bias else "without"
-        return f"Network({self.n_features} features, {self.width} neurons {kind} bias, {self.n_outputs} outputs)"
+        return (
+            f"Network({self.n_features} features, {self.width} neurons {kind} bias, {self.n_outputs} outputs)"
+        )
 
     def _with(self, hidden: Array, output: Array) -> Network:
         return Network(hidden, output, self.intercept, bias=self.bias)

@@ -28,8 +28,8 @@ _POINTS = 400
 def history(result: FitResult, ax: Axes | None = None) -> Axes:
     """Objective and proven lower bound closing on each other over time; the optimum lies in the shaded gap.
 
-    Both are drawn as their relative distance from the final objective, logarithmic on either side of zero, so that
-    the last digits are seen as well as the first.
+    Both are drawn as their relative distance from the final objective, logarithmic on either side of zero,
+    so that the last digits are seen as well as the first.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def history(result: FitResult, ax: Axes | None = None) -> Axes:
     states = [(record.time, record.objective, record.bound) for record in result.history]
     states.append((max(result.seconds, states[-1][0]), certificate.primal, certificate.dual))
     time, objective, bound = np.array(states).T
-    # Both only ever improve, and the final objective is the least: rounding may say otherwise in the last digit.
+    # Both only ever improve, and the final objective is the least: rounding may say otherwise in the last
+    # digit.
     above = np.maximum(np.minimum.accumulate(objective) - certificate.primal, 0.0) / final
     below = np.minimum(np.maximum.accumulate(bound) - certificate.primal, 0.0) / final
 
@@ -66,10 +67,8 @@ def history(result: FitResult, ax: Axes | None = None) -> Axes:
     _scale_to_decades(ax, certificate.tol, above.max(initial=0.0), -below.min(initial=0.0))
     ax.set_xlabel("seconds")
     ax.set_ylabel("relative distance from the final objective")
-    ax.set_title(
-        f"objective {certificate.primal:.6g}, proven gap {certificate.gap:.1e}, {result.network.width} neurons",
-        fontsize="medium",
-    )
+    facts = (f"objective {certificate.primal:.6g}", f"proven gap {certificate.gap:.1e}")
+    ax.set_title(", ".join([*facts, f"{result.network.width} neurons"]), fontsize="medium")
     ax.margins(x=0.01)
     ax.legend(frameon=False)
     _lighten(ax)
@@ -314,7 +313,7 @@ def _widened(values: Array) -> tuple[float, float]:
 
 
 def _scale_to_decades(ax: Axes, tol: float, above: float, below: float) -> None:
-    """A vertical axis that is logarithmic on both sides of zero down to tol, with at most five labels a side."""
+    """Make the vertical axis logarithmic on both sides of zero, with at most five labels a side."""
     ax.set_yscale("symlog", linthresh=tol, linscale=0.5)
     smallest = int(np.floor(np.log10(tol)))
     largest = [int(np.ceil(np.log10(max(side, 10 * tol)))) for side in (above, below)]

@@ -112,10 +112,15 @@ class Problem:
             return self.loss.dual_value(t * lam)
 
         search = minimize_scalar(
-            lambda t: -max(value(t), -1e300), bounds=(0.0, longest), method="bounded", options={"xatol": 1e-12}
+            lambda t: -max(value(t), -1e300),
+            bounds=(0.0, longest),
+            method="bounded",
+            options={"xatol": 1e-12},
         )
         best = max((0.0, min(1.0, longest), longest, float(search.x)), key=value)
-        rounding = 8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
+        rounding = (
+            8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
+        )
         return best * lam, value(best) - rounding
 
     def normalised(self) -> tuple[Problem, Scaling]:
@@ -129,7 +134,9 @@ class Problem:
         design, basis = self.design.scaled(1.0 / stretch).row_space()
         beta = self.beta * (tau / scale) / stretch
         if not (np.isfinite(beta) and beta > 1e-280):
-            raise ValueError("beta is too small or too large for the scale of X, y and the weights; rescale the data")
+            raise ValueError(
+                "beta is too small or too large for the scale of X, y and the weights; rescale the data"
+            )
         scaling = Scaling(stretch=stretch, tau=tau, scale=scale, basis=basis, bias=self.bias)
         return Problem(design, unit, beta, bias=False, intercept=self.intercept), scaling
 
@@ -174,19 +181,27 @@ class Scaling:
 
 
 def best_intercept(loss: Loss, outputs: Array, start: Array) -> Array:
-    """argmin over b of loss(outputs + b), by damped Newton steps on a convex function of c variables.
+    """argmin over b of loss(outputs + b), a convex function of c variables.
+
+    Damped Newton steps, and bisection where they end early because the loss has no curvature there (Huber).
 
     Raises
     ------
     ValueError
-        If there is no minimiser: one class only.
+        If there is no minimiser: a class without a sample.
     """
+    if not loss.holds_intercept:
+        raise ValueError(
+            "an unpenalised intercept has no finite optimum here: there is only one class, or one is missing"
+        )
     b = np.array(start, dtype=np.float64)
     value = loss.value(outputs + b)
     for _ in range(200):
         gradient = -loss.dual(outputs + b).sum(axis=0)
         hessian = loss.curvature(outputs + b).sum(axis=0)
-        size = max(float(np.abs(hessian).max()), 1e-300)
+        size = float(np.abs(hessian).max())
+        if size == 0.0:
+            break
         step = np.linalg.lstsq(hessian + 1e-14 * size * np.eye(b.size), -gradient, rcond=1e-12)[0]
         slope = float(gradient @ step)
         if slope > -1e-30:
@@ -198,9 +213,24 @@ def best_intercept(loss: Loss, outputs: Array, start: Array) -> Array:
         if trial >= value:
             break
         b, value = b + t * step, trial
-        if np.abs(b).max() > 1e3 * (1 + np.abs(outputs).max() + np.abs(loss.target).max()):
-            raise ValueError("an unpenalised intercept has no finite optimum here (is there only one class?)")
+    lam = loss.dual(outputs + b)
+    if loss.separable and np.any(np.abs(lam.sum(axis=0)) > 1e-12 * np.abs(lam).sum(axis=0)):
+        bisected = _bisected_intercept(loss, outputs, b)
+        return bisected if loss.value(outputs + bisected) < value else b
     return b
+
+
+def _bisected_intercept(loss: Loss, outputs: Array, start: Array) -> Array:
+    """The root of sum_i lam_i, which falls in b, column by column."""
+    reach = 2.0 * float(np.abs(loss.target - outputs - start).max()) or 1.0
+    low, high = start - reach, start + reach
+    for _ in range(2000):
+        middle = 0.5 * (low + high)
+        if np.all((middle == low) | (middle == high)):
+            break
+        rises = loss.dual(outputs + middle).sum(axis=0) > 0
+        low, high = np.where(rises, middle, low), np.where(rises, high, middle)
+    return high
 
 
 def _positive(value: float, name: str) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -120,6 +121,8 @@ def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> 
         raise click.UsageError("give --alpha or --cv, not both")
     if options["classes"] and options["loss"] in ("squared", "huber"):
         raise click.UsageError(f"--loss {options['loss']} is for numbers, and --classes asks for classes")
+    for option in ("out", "history"):
+        _check_folder(options[option], option)
     from extremal.cli import commands
 
     with _data_errors():
@@ -172,6 +175,12 @@ def info(as_json: bool) -> None:
 
     report = commands.info()
     click.echo(report.json() if as_json else str(report))
+
+
+def _check_folder(path: str | None, option: str) -> None:
+    """Refuse a file that cannot be written before the work is done, not after."""
+    if path and not Path(path).absolute().parent.is_dir():
+        raise click.UsageError(f"--{option}: there is no folder {Path(path).parent}")
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ class Report:
             "neurons": f"{model.network.width}",
             "objective": f"{certificate.primal:.8g}",
             "proven lower bound": f"{certificate.dual:.8g}",
-            "gap": f"{certificate.gap:.1e}  ({certificate.gap:.2%} of the objective at most)",
+            "gap": _describe_gap(certificate.gap),
             **{name: f"{value:.4f}" for name, value in self.scores.items()},
             "time": f"{self.seconds:.2f} s",
         }
@@ -96,6 +96,11 @@ class Versions:
     def __str__(self) -> str:
         width = max(map(len, self.of))
         return "\n".join(f"{name:<{width}}  {version}" for name, version in self.of.items())
+
+
+def _describe_gap(gap: float) -> str:
+    share = f"  ({gap:.2%} of the objective at most)" if gap >= 1e-4 else ""
+    return f"{gap:.1e}{share}"
 
 
 def _finite(value: Any) -> Any:

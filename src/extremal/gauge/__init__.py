@@ -92,7 +92,7 @@ def bounds_of(
     if near is not None and near.shape[1]:
         norm = np.linalg.norm(near, axis=0)
         U = np.hstack([near[:, norm > 0] / norm[norm > 0], U])
-    best = ascend(design, lam, U, rounds=30, sweeps=20)
+    best = ascend(design, lam, U, rounds=30, sweeps=20, rng=rng)
     lower, witness = (float(best.value[0]), best.U[:, 0]) if best.value.size else (0.0, np.zeros(design.d))
     return upper_bounds(
         design, lam, tol=tol, deadline=deadline, lower=max(lower, 0.0), witness=witness, threshold=threshold

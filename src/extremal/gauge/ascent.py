@@ -20,6 +20,10 @@ from numba import njit
 from extremal.design import Array, Design
 
 
+#: Numbers in X beyond which the ascent works on a sample of the rows.
+LARGEST_SEARCH = 1_000_000
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Directions U (d, k), outer directions V (k, c) and values v_j^T Lam^T (Xu_j)_+, best first."""
@@ -32,10 +36,19 @@ class Candidates:
         return Candidates(self.U[:, index], self.V[index], self.value[index])
 
 
-def ascend(design: Design, lam: Array, starts: Array, *, rounds: int = 12, sweeps: int = 6) -> Candidates:
+def ascend(
+    design: Design,
+    lam: Array,
+    starts: Array,
+    *,
+    rounds: int = 12,
+    sweeps: int = 6,
+    rng: np.random.Generator | None = None,
+) -> Candidates:
     """Local maxima reached from the columns of `starts` (d, k), for lam (n, c); for c = 1 both signs of every start.
 
-    The search runs in single precision; the values returned are evaluated in double precision.
+    The search runs in single precision, and on a sample of the rows if there are very many (and `rng` is given); the
+    values returned are evaluated on all rows in double precision.
     """
     c = lam.shape[1]
     size = float(np.abs(lam).max(initial=0.0))
@@ -46,8 +59,11 @@ def ascend(design: Design, lam: Array, starts: Array, *, rounds: int = 12, sweep
         U, V = starts, _outer_directions(design, lam, starts)
     if size > 0:
         U32, V32 = np.ascontiguousarray(U.T, np.float32), np.ascontiguousarray(V, np.float32)
-        X32 = np.ascontiguousarray(design.dense(), np.float32)
-        _dc_ascent(X32, np.ascontiguousarray(lam / size, np.float32), U32, V32, rounds, sweeps)
+        rows = np.arange(design.n)
+        if rng is not None and design.n * design.d > LARGEST_SEARCH:
+            rows = rng.choice(design.n, LARGEST_SEARCH // design.d, replace=False)
+        X32 = np.ascontiguousarray(design.rows(rows), np.float32)
+        _dc_ascent(X32, np.ascontiguousarray(lam[rows] / size, np.float32), U32, V32, rounds, sweeps)
         U, V = U32.T.astype(np.float64), V32.astype(np.float64)
     norm = np.linalg.norm(U, axis=0)
     U = U[:, norm > 0] / norm[norm > 0]

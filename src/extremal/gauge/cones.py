@@ -505,7 +505,7 @@ def orthants(side: Side, axis: Array) -> Stack:
 
 
 def diagonal_basis(axis: Array) -> Array:
-    """An orthonormal basis (its rows) with the diagonal (1, ..., 1) / sqrt(d) along the axis: a reflection."""
+    """An orthonormal basis (its rows) whose (1, ..., 1) / sqrt(d) is along the axis: a reflection."""
     d = axis.size
     size = float(np.linalg.norm(axis))
     diagonal = np.full(d, d**-0.5)

@@ -52,7 +52,7 @@ class Lines:
 
     @classmethod
     def of(cls, side: Side) -> Lines:
-        """Parallel rows are merged, in either orientation; there are at least two lines, one of no weight if need be."""
+        """Parallel rows are merged, in either orientation; a line of no weight is added to a single one."""
         d = side.rank
         generic = np.cos(np.arange(1, d + 1) * 1.7) + 1.3
         units = side.rows / np.linalg.norm(side.rows, axis=1, keepdims=True)

@@ -141,9 +141,9 @@ def both_sides(design: Design, c: Array, options: Options, start: Array) -> Side
         return Sides((0.0, 0.0), [], GaugeStatus.EXACT, "zero")
     side = reduction.side
     lower = options.lower / reduction.scale
-    threshold = (
-        None if options.threshold is None else max(options.threshold / reduction.scale - reduction.slack, 0.0)
-    )
+    threshold = options.threshold
+    if threshold is not None:
+        threshold = max(threshold / reduction.scale * (1 - 16 * EPS) - reduction.slack, 0.0)
     uppers, directions, statuses, methods = [], [], [], []
     for sign, share in ((1.0, 0.5), (-1.0, 1.0)):
         interrupted = GaugeStatus.INTERRUPTED in statuses
@@ -204,7 +204,7 @@ def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str
 
 
 def refined(side: Side, bound: SideBound, method: str, options: Options) -> tuple[SideBound, str]:
-    """The bound of a search; if it ended early, the smaller of it and the relaxation (faces in rank three)."""
+    """The bound of a search; if it ended early, at most that of the relaxation (faces in rank three)."""
     decided = options.threshold is not None and bound.lower > options.threshold
     if bound.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED) or decided:
         return bound, method
@@ -285,10 +285,11 @@ def summary(
     witness = directions[best] / norm if norm > 0 else np.eye(design.d)[0]
     lower = attained(design, Lam, witness)
     upper = max(upper, lower)
-    wide = upper > max(lower, options.lower) * (1 + 2 * options.tol)
+    resolution = 1e-11 * largest_sum(design, Lam)
+    wide = upper > max(lower, options.lower) * (1 + 2 * options.tol) + resolution
     if not wide and status is not GaugeStatus.INTERRUPTED:
         status = GaugeStatus.EXACT
-    elif wide and status is GaugeStatus.EXACT and options.threshold is not None:
+    elif wide and status is GaugeStatus.EXACT:
         status = GaugeStatus.NODE_LIMIT
     return GaugeBounds(lower, upper, witness, status, method)
 

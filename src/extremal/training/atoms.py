@@ -90,6 +90,4 @@ class Atoms:
         size = np.linalg.norm(summed, axis=0)
         first = np.unique(group, return_index=True)[1]
         alive = size > 0
-        return Atoms(
-            summed[:, alive] / size[alive], self.V[first][alive], size[alive], self.intercept
-        )
+        return Atoms(summed[:, alive] / size[alive], self.V[first][alive], size[alive], self.intercept)

@@ -30,6 +30,8 @@ from extremal.training.kernels import nonnegative_quadratic
 NEAR = 100.0
 #: A direction moves by at most this angle (radians) in one step.
 LONGEST_STEP = 0.5
+#: From this delta up, Newton directions are computed in single precision.
+COARSE = 1e-3
 #: Changes of the objective below this fraction are not seen.
 ROUNDING = 1e-12
 
@@ -39,7 +41,8 @@ class Smoothed:
     """The smoothed problem at a network (n rows, m neurons)."""
 
     atoms: Atoms
-    eps: Array  # (n,)
+    delta: float
+    eps: Array  # (n,) delta |x_i|
     z: Array  # (n, m) pre-activations of the unit directions
     phi: Array  # (n, m)
     theta: Array  # (n, m) phi'
@@ -115,14 +118,14 @@ def smooth(z: Array, eps: Array) -> tuple[Array, Array, Array]:
     np.maximum(root, 1e-300, out=root)
     big = 0.5 * (np.abs(z) + root)
     phi = np.where(z > 0, big, square / np.maximum(big, 1e-300))
-    return phi, phi / root, 2 * square / root**3
+    return phi, phi / root, 2 * (eps[:, None] / root) ** 2 / root
 
 
 def evaluate(problem: Problem, atoms: Atoms, delta: float) -> Smoothed:
     eps = delta * problem.design.row_norms
     z = problem.design.forward(atoms.U)
     phi, theta, bend = smooth(z, eps)
-    return _with_outputs(problem, atoms, Smoothed(atoms, eps, z, phi, theta, bend, eps, eps, 0.0))
+    return _with_outputs(problem, atoms, Smoothed(atoms, delta, eps, z, phi, theta, bend, eps, eps, 0.0))
 
 
 def _with_outputs(problem: Problem, atoms: Atoms, features: Smoothed) -> Smoothed:
@@ -213,22 +216,38 @@ def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
         g_rho = np.append(g_rho, -state.lam.sum())
 
     whitener = _block_whiteners(design, state, gain, np.maximum(kappa, 0.1 * beta) + damping * beta)
-    G = (whitener.reshape(m * d, d) @ design.dense().T).reshape(m, d, design.n)  # B^{-1/2} F^T
-    G -= np.einsum("jab,bj->ja", whitener, atoms.U)[:, :, None] * state.z.T[:, None, :]
-    G *= ((root[:, None] * state.theta) * (sign * r)).T[:, None, :]
-    G = G.reshape(m * d, design.n)
+    # far from the ties the direction need not be exact, and single precision halves the cost of the large products
+    dtype = np.float32 if state.delta >= COARSE else np.float64
+    G = _whitened_jacobian(design, state, whitener.astype(dtype), (root[:, None] * state.theta) * (sign * r))
     solve = _identity_plus_gram_solver(G)
 
     q = np.einsum("jab,bj->ja", whitener, g_p).ravel()
     solved = solve(Phi)
     schur = Phi.T @ solved
     schur[np.diag_indices_from(schur)] += 1e-13 * np.trace(schur) / schur.shape[0] + 1e-300
-    rho = _bounded_solve(schur, solved.T @ (G.T @ q) - g_rho, r)
-    q = q + G @ (Phi @ rho)
-    q = q - G @ solve(G.T @ q)
+    rho = _bounded_solve(schur, solved.T @ _product(G.T, q) - g_rho, r)
+    q = q + _product(G, Phi @ rho)
+    q = q - _product(G, solve(_product(G.T, q)))
     p = -np.einsum("jab,ja->bj", whitener, q.reshape(m, d))
     decrease = -0.5 * float(np.vdot(p, g_p) + rho @ g_rho)
     return Step(p, rho[:m], rho[m:] if problem.intercept else np.zeros(1), decrease)
+
+
+def _whitened_jacobian(design: Design, state: Smoothed, whitener: Array, scale: Array) -> Array:
+    """B^{-1/2} F^T, shape (m d, n): for each neuron whitener (X^T - u z^T) diag(scale)."""
+    m, d, _ = whitener.shape
+    G = (whitener.reshape(m * d, d) @ design.dense().T.astype(whitener.dtype)).reshape(m, d, design.n)
+    centre = np.einsum("jab,bj->ja", whitener, state.atoms.U.astype(whitener.dtype))
+    scale, z = scale.astype(whitener.dtype), state.z.astype(whitener.dtype)
+    for j in range(m):  # one neuron's block stays in the cache
+        G[j] -= np.outer(centre[j], z[:, j])
+        G[j] *= scale[:, j]
+    return G.reshape(m * d, design.n)
+
+
+def _product(G: Array, v: Array) -> Array:
+    """G v in the precision of G, returned in double precision."""
+    return (G @ v.astype(G.dtype)).astype(np.float64)
 
 
 def _block_whiteners(design: Design, state: Smoothed, gain: Array, floor: Array) -> Array:
@@ -250,11 +269,13 @@ def _block_whiteners(design: Design, state: Smoothed, gain: Array, floor: Array)
 def _identity_plus_gram_solver(G: Array) -> Callable[[Array], Array]:
     """v -> (I + G^T G)^{-1} v, factorised in the smaller of the two dimensions of G (k, n)."""
     k, n = G.shape
-    small = G @ G.T if k < n else G.T @ G
+    small = (G @ G.T if k < n else G.T @ G).astype(np.float64)
     small[np.diag_indices_from(small)] += 1.0
+    if G.dtype == np.float32:  # rounding must not make it indefinite
+        small[np.diag_indices_from(small)] *= 1 + 1e-6
     factor = cho_factor(small, lower=True, overwrite_a=True, check_finite=False)
     if k < n:
-        return lambda v: v - G.T @ cho_solve(factor, G @ v, check_finite=False)
+        return lambda v: v - _product(G.T, cho_solve(factor, _product(G, v), check_finite=False))
     return lambda v: cho_solve(factor, v, check_finite=False)
 
 

@@ -25,6 +25,8 @@ LEVELS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 PAYS = 1e-3
 #: Changes of the objective below this fraction are not seen.
 ROUNDING = 1e-13
+#: Newton steps from a coarse level to the ties, roughly.
+STEPS_DOWN = 20
 #: A violation below this fraction of beta needs its neuron added, not a new search.
 SLIGHT = 1e-4
 #: Rounds of proof and refinement that gain nothing before the violators they found are left as they are.
@@ -51,6 +53,8 @@ class Run:
     violation: float = -1.0
     witness: Array = field(default_factory=lambda: np.zeros(0))
     settled: bool = False
+    step_seconds: float = 0.0
+    last_step: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.monotonic)
 
     def elapsed(self) -> float:
@@ -76,7 +80,17 @@ class Run:
         return 0.6 if self.problem.design.d <= 6 else 0.8
 
     def search_is_over(self) -> bool:
-        return self.out_of_time(self.search_share)
+        """Whether it is time to end the search and follow the path down, which takes about STEPS_DOWN Newton steps."""
+        reserve = STEPS_DOWN * self.step_seconds
+        return self.time_limit is not None and self.elapsed() + reserve >= self.search_share * self.time_limit
+
+    def next_step_is_late(self) -> bool:
+        """Asked before every Newton step: whether time is up. Keeps the time between two askings on the way."""
+        now = time.monotonic()
+        since = now - self.last_step
+        self.step_seconds = since if self.step_seconds == 0 else min(2 * self.step_seconds, since)
+        self.last_step = now
+        return self.out_of_time(0.95)
 
     @property
     def gap(self) -> float:
@@ -129,7 +143,7 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
     run.keep(atoms, "start")
     for _ in range(rounds):
         before = run.value
-        atoms = join(problem, atoms, price(run, atoms, starts=100, limit=40))
+        atoms = join(problem, atoms, price(run, atoms))
         run.keep(atoms, "explore")
         if run.out_of_time(0.5):
             return
@@ -144,7 +158,7 @@ def refine(run: Run, *, cycles: int = 50) -> None:
     start, gained = LEVELS[0], 1.0
     for _ in range(cycles):
         before = run.value
-        atoms = join(run.problem, run.best, price(run, run.best, starts=150, limit=40))
+        atoms = join(run.problem, run.best, price(run, run.best))
         run.keep(atoms, "refine")
         if newton_fits(run.problem, atoms):
             levels = tuple(delta for delta in LEVELS if delta <= start)
@@ -170,15 +184,17 @@ def descend(run: Run, atoms: Atoms, levels: tuple[float, ...], pays: float) -> A
         if i:
             atoms = predict(problem, atoms, levels[i - 1], delta)
         value = np.inf
-        while atoms.width:
-            atoms = minimise_smoothed(problem, atoms, delta, steps=10, stop=lambda: run.out_of_time(0.95))
+        while True:
+            atoms = minimise_smoothed(problem, atoms, delta, steps=10, stop=run.next_step_is_late)
             run.keep(atoms, "refine")
+            if run.out_of_time(0.95) or not atoms.width:
+                return atoms
             state = evaluate(problem, atoms, delta)
             if delta < FINEST_PRICED or value - state.value < pays * state.value or run.search_is_over():
                 break
             value = state.value
             atoms = add_smoothed_violators(run, atoms, delta)
-        if delta <= levels[-1] and residual(problem, state) > 1e-6 * problem.beta:
+        if delta == levels[-1] and residual(problem, state) > 1e-6 * problem.beta:
             return coarser  # rounding can hide the last level from a neuron of small amplitude
     return atoms
 
@@ -205,12 +221,14 @@ def add_smoothed_violators(run: Run, atoms: Atoms, delta: float) -> Atoms:
     problem = run.problem
     state = evaluate(problem, atoms, delta)
     lam = state.lam[:, None]
-    found = ascend(problem.design, lam, random_starts(problem.design, 150, run.rng, atoms.U), rounds=12, sweeps=20)
+    starts = pricing_starts(problem) // 2
+    U = random_starts(problem.design, starts, run.rng, atoms.U)
+    found = ascend(problem.design, lam, U, rounds=12, sweeps=20, rng=run.rng)
     phi = smooth(problem.design.forward(found.U), state.eps)[0]
     value = (phi.T @ lam)[:, 0] * found.V[:, 0]
     order = np.argsort(-value)
     order = order[value[order] > problem.beta * (1 + 1e-6)]
-    new = distinct(Candidates(found.U[:, order], found.V[order], value[order]), 40)
+    new = distinct(Candidates(found.U[:, order], found.V[order], value[order]), starts // 2)
     state = refit(problem, evaluate(problem, atoms.join(new.U, new.V), delta))
     return state.take(np.flatnonzero(state.atoms.r)).atoms
 
@@ -251,13 +269,18 @@ def add_witness(run: Run) -> None:
     run.settled = False
 
 
-def price(run: Run, atoms: Atoms, *, starts: int, limit: int) -> Candidates:
+def price(run: Run, atoms: Atoms) -> Candidates:
     """Mutually distinct neurons that improve the network, best first."""
     problem = run.problem
-    lam = atoms.multiplier(problem)
+    starts = pricing_starts(problem)
     U = random_starts(problem.design, starts, run.rng, atoms.U)
-    found = ascend(problem.design, lam, U, rounds=12, sweeps=20)
-    return distinct(found.take(np.flatnonzero(found.value > problem.beta * (1 + VIOLATION))), limit)
+    found = ascend(problem.design, atoms.multiplier(problem), U, rounds=12, sweeps=20, rng=run.rng)
+    return distinct(found.take(np.flatnonzero(found.value > problem.beta * (1 + VIOLATION))), starts // 2)
+
+
+def pricing_starts(problem: Problem) -> int:
+    """So many that pricing costs about as much as a short descent, whatever the size of the data."""
+    return int(np.clip(1.2e6 / problem.design.X.size, 60, 300))
 
 
 def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:
@@ -267,8 +290,11 @@ def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:
 
 def tidy(problem: Problem, atoms: Atoms, *, exact: bool = False) -> Atoms:
     """Merge the neurons of each cell and fit the amplitudes: the objective can only fall."""
-    return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-2, exact=exact)
+    return fit_amplitudes(
+        problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-2, exact=exact
+    )
 
 
 def _start_width(problem: Problem) -> int:
-    return int(min(500, max(60, 4 * problem.design.n)))
+    n = problem.design.n
+    return int(np.clip(min(4 * n, 2e7 / n), 60, 500))

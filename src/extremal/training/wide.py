@@ -14,7 +14,9 @@ from extremal.training.atoms import Atoms
 Oracle = Callable[[Array], tuple[float, Array]]
 
 
-def wide_start(problem: Problem, rng: np.random.Generator, *, width: int = 500, iterations: int = 150) -> Atoms:
+def wide_start(
+    problem: Problem, rng: np.random.Generator, *, width: int = 500, iterations: int = 150
+) -> Atoms:
     """Local minimisation from a random network of the given width.
 
     Any local method would do here: what follows only needs neurons near the right cells. Single precision halves
@@ -38,7 +40,9 @@ def local_descent(
     oracle = _objective(problem, shape, dtype)
     root = np.sqrt(start.r)
     parts = [start.U * root, start.V * root[:, None]]
-    theta = np.concatenate([part.ravel() for part in parts] + ([start.intercept] if problem.intercept else []))
+    theta = np.concatenate(
+        [part.ravel() for part in parts] + ([start.intercept] if problem.intercept else [])
+    )
     theta = lbfgs(oracle, theta.astype(dtype), iterations=iterations, memory=memory)
     W, A, intercept = _unpack(theta.astype(np.float64), shape)
     inner, outer = np.linalg.norm(W, axis=0), np.linalg.norm(A, axis=1)
@@ -71,7 +75,9 @@ def _objective(problem: Problem, shape: tuple[int, int, int], dtype: type) -> Or
         if intercept.size:
             F += intercept
         lam = loss.dual(F)
-        value = loss.value(F) + 0.5 * float(beta) * float(np.vdot(theta[: d * m + m * c], theta[: d * m + m * c]))
+        value = loss.value(F) + 0.5 * float(beta) * float(
+            np.vdot(theta[: d * m + m * c], theta[: d * m + m * c])
+        )
         gradient = np.empty_like(theta)
         gW, gA, g_intercept = _unpack(gradient, shape)
         np.multiply(A, beta, out=gA)
