@@ -120,9 +120,7 @@ def our_rows(problem: Problem, limit: float, target: float | None) -> Iterator[R
     final = problem.objective(ours.answer.network)
     reported = min(record.objective for record in ours.history)
     if reported < final * (1 - 1e-9):
-        yield Row(
-            "extremal", None, None, f"the history claims {reported:.12g}, below the network's {final:.12g}"
-        )
+        yield Row("extremal", None, None, f"the history claims {reported:.12g}, below the network's {final:.12g}")
     yield Row("**extremal**", final, ours.answer.cpu_seconds, ours.answer.note)
 
 
@@ -138,9 +136,7 @@ def table(problem: Problem, rows: Sequence[Row]) -> str:
             lines.append(f"| {row.method} | | | | {row.note} |")
         else:
             excess = row.objective / lowest - 1
-            lines.append(
-                f"| {row.method} | {row.objective:.9f} | {excess:.1e} | {row.seconds:.2f} | {row.note} |"
-            )
+            lines.append(f"| {row.method} | {row.objective:.9f} | {excess:.1e} | {row.seconds:.2f} | {row.note} |")
     return f"### {problem}\n\n" + "\n".join(lines) + "\n"
 
 

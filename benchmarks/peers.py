@@ -157,9 +157,7 @@ def sklearn_mlp(problem: Problem) -> Answer:
         if any(np.any(bias) for bias in model.intercepts_):
             raise NotApplicable("this version of scikit-learn does not let its biases be held at zero")
         networks.append(Network(model.coefs_[0], model.coefs_[1]))
-    return Answer(
-        min(networks, key=problem.objective), cpu_clock() - start, f"best of {RESTARTS}, biases held at 0"
-    )
+    return Answer(min(networks, key=problem.objective), cpu_clock() - start, f"best of {RESTARTS}, biases held at 0")
 
 
 # --- the convex program -------------------------------------------------------------------------------------

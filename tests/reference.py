@@ -162,7 +162,15 @@ def augmented(X: Array, bias: str = "none") -> Array:
 
 
 def objective(
-    X: Array, y: Array, hidden: Array, output: Array, beta: float, *, loss: str = "squared", w: Array, intercept: float = 0.0
+    X: Array,
+    y: Array,
+    hidden: Array,
+    output: Array,
+    beta: float,
+    *,
+    loss: str = "squared",
+    w: Array,
+    intercept: float = 0.0,
 ) -> float:
     """sum_i w_i loss + beta/2 (|W|^2 + |a|^2), evaluated here."""
     F = np.maximum(X @ hidden, 0) @ output + intercept
@@ -193,7 +201,7 @@ def solve(
     plus, minus = cp.Variable((A.shape[1], len(patterns))), cp.Variable((A.shape[1], len(patterns)))
     b = cp.Variable() if intercept else 0.0
     F = cp.Variable(len(y))
-    fit = F == cp.sum(cp.multiply(patterns.T.astype(float), A @ (plus - minus)), axis=1) + b
+    fit = cp.sum(cp.multiply(patterns.T.astype(float), A @ (plus - minus)), axis=1) + b == F
     cones = [cp.multiply(signs, A @ plus) >= 0, cp.multiply(signs, A @ minus) >= 0]
     size = cp.sum(cp.norm(plus, 2, axis=0)) + cp.sum(cp.norm(minus, 2, axis=0))
     program = cp.Problem(cp.Minimize(_cvxpy_loss(loss, F, y, w) + beta * size), [fit, *cones])
@@ -208,7 +216,12 @@ def solve(
                 continue
     hidden, output = _network(plus.value, minus.value)
     constant = float(b.value) if intercept else 0.0
-    best = (objective(A, y, hidden, output, beta, loss=loss, w=w, intercept=constant), hidden, output, constant)
+    best = (
+        objective(A, y, hidden, output, beta, loss=loss, w=w, intercept=constant),
+        hidden,
+        output,
+        constant,
+    )
     at_zero = (loss_value(loss, np.zeros_like(y), y, w), np.zeros((A.shape[1], 0)), np.zeros(0), 0.0)
     upper, hidden, output, constant = min(best, at_zero, key=lambda found: found[0])
     F_value = np.maximum(A @ hidden, 0) @ output + constant
@@ -222,7 +235,7 @@ def solve(
     return Optimum(lower, upper, hidden, output, constant, lam, patterns)
 
 
-def _cvxpy_loss(loss: str, F, y: Array, w: Array):  # noqa: ANN001, ANN202  (CVXPY has no useful types)
+def _cvxpy_loss(loss: str, F, y: Array, w: Array):
     import cvxpy as cp
 
     if loss == "squared":

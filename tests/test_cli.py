@@ -69,8 +69,7 @@ def test_certify_reproduces_the_objective(regression, tmp_path):
     other = json.loads(run("certify", model, regression, "--alpha", 0.2, "--json").stdout)
     assert other["beta"] == pytest.approx(2 * fitted["beta"])
     assert (
-        other["beta"]
-        == json.loads(run("certify", model, regression, "--beta", other["beta"], "--json").stdout)["beta"]
+        other["beta"] == json.loads(run("certify", model, regression, "--beta", other["beta"], "--json").stdout)["beta"]
     )
 
 

@@ -98,7 +98,13 @@ def test_magnitude_of_extreme_rows(size: float) -> None:
 def test_types_that_users_bring() -> None:
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     X = np.array([[1.0, 2.0], [3.0, 4.5]])
-    for given_X in (X.tolist(), pandas.DataFrame(X), polars.DataFrame(X), X.astype(np.float32), np.asfortranarray(X)):
+    for given_X in (
+        X.tolist(),
+        pandas.DataFrame(X),
+        polars.DataFrame(X),
+        X.astype(np.float32),
+        np.asfortranarray(X),
+    ):
         design = Design.from_data(given_X)
         assert design.X.dtype == np.float64
         np.testing.assert_array_equal(design.dense(), X)
@@ -143,7 +149,7 @@ def test_moves_keep_the_function_and_never_raise_the_penalty(seed: int) -> None:
     assert balanced.penalty() == pytest.approx(net.strength.sum(), rel=1e-12)
     assert merged.width <= balanced.width
     Z = np.maximum(design.forward(balanced.hidden), 0)
-    fits = np.einsum("ij,jk->ikj", Z, balanced.output).reshape(-1, balanced.width)
+    fits = np.einsum("ij,jk->ikj", Z, balanced.output).reshape(Z.shape[0] * net.n_outputs, -1) if Z.size else Z
     rank = np.linalg.matrix_rank(fits / np.maximum(np.linalg.norm(fits, axis=0), 1e-300)) if fits.size else 0
     assert pruned.width <= rank <= X.shape[0] * net.n_outputs
 

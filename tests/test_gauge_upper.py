@@ -40,9 +40,7 @@ def brute_force(X: Array, c: Array) -> float:
     return best
 
 
-def climb(
-    X: Array, lam: Array, rng: np.random.Generator, starts: int = 500, steps: int = 40
-) -> tuple[float, Array]:
+def climb(X: Array, lam: Array, rng: np.random.Generator, starts: int = 500, steps: int = 40) -> tuple[float, Array]:
     """The best |lam^T (Xu)_+| that many random starts of a plain ascent reach, for lam (n, c)."""
     Lam = lam.reshape(len(X), -1)
     U = rng.normal(size=(X.shape[1], starts))
@@ -205,9 +203,7 @@ def test_any_multipliers_give_a_bound(seed: int) -> None:
 )
 def test_secular_minimum(eigenvalues: list[float], seed: int, mu: float) -> None:
     e = np.sort(np.array(eigenvalues))
-    r = np.random.default_rng(seed).normal(size=e.size) * np.random.default_rng(seed + 1).integers(
-        0, 2, e.size
-    )
+    r = np.random.default_rng(seed).normal(size=e.size) * np.random.default_rng(seed + 1).integers(0, 2, e.size)
     nu, value = secular(e, r, mu)
 
     def function(nu: float) -> float:
@@ -272,9 +268,7 @@ def test_zero_multiplier_and_zero_rows() -> None:
     zero = upper_bounds(Design(np.ones((3, 2))), np.zeros(3))
     assert zero.upper == zero.lower == 0.0
     assert upper_bounds(Design(np.zeros((3, 2))), np.ones(3)).upper == 0.0
-    assert upper_bounds(Design(np.array([[3.0, 4.0]])), np.array([-2.0])).upper == pytest.approx(
-        10.0, rel=1e-10
-    )
+    assert upper_bounds(Design(np.array([[3.0, 4.0]])), np.array([-2.0])).upper == pytest.approx(10.0, rel=1e-10)
 
 
 @pytest.mark.parametrize(("n", "d"), [(30, 1), (30, 2), (30, 3), (200, 6), (300, 12), (14, 9)])

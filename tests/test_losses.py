@@ -75,7 +75,12 @@ def test_fenchel_young(name: str, seed: int) -> None:
     lam = loss.dual(F)
     size = loss.value(F) + np.abs(lam * F).sum() + 1
     assert loss.value(F) == pytest.approx(loss.dual_value(lam) - np.vdot(lam, F), abs=1e-12 * size)
-    for other in (loss.dual(F + rng.normal(size=F.shape)), rng.uniform(0, 1) * lam, 0 * lam, rng.normal(size=F.shape)):
+    for other in (
+        loss.dual(F + rng.normal(size=F.shape)),
+        rng.uniform(0, 1) * lam,
+        0 * lam,
+        rng.normal(size=F.shape),
+    ):
         assert loss.dual_value(other) - np.vdot(other, F) <= loss.value(F) + 1e-12 * size
 
 
@@ -121,7 +126,9 @@ def test_samples_of_weight_zero_do_not_count(name: str, seed: int) -> None:
     kept = np.flatnonzero(loss.weight)
     smaller = loss.at(kept)
     assert loss.value(F) == pytest.approx(smaller.value(F[kept]), rel=1e-13)
-    assert loss.dual_value(loss.dual(F)) == pytest.approx(smaller.dual_value(smaller.dual(F[kept])), rel=1e-12, abs=1e-13)
+    assert loss.dual_value(loss.dual(F)) == pytest.approx(
+        smaller.dual_value(smaller.dual(F[kept])), rel=1e-12, abs=1e-13
+    )
 
 
 @many

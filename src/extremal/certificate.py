@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.design import Array, Design
-from extremal.gauge import bounds_of
+from extremal.gauge import bounds_of, compile_kernels
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.losses import Loss
 from extremal.network import Network
-from extremal.problem import Problem, Scaling
+from extremal.problem import Bias, Problem, Scaling
 
 #: A pre-activation below this fraction of |u| |x_i| counts as a tie, x_i . u = 0.
 TIE = 1e-7
@@ -34,9 +34,7 @@ class Status(Enum):
         "converged: no neuron that improves the network was found, but the proof of optimality is open; "
         "the gap shown is proven, and a longer time_limit may narrow it"
     )
-    TIME_LIMIT = (
-        "stopped at the time limit; the network and the gap shown are valid, and more time improves both"
-    )
+    TIME_LIMIT = "stopped at the time limit; the network and the gap shown are valid, and more time improves both"
     INTERRUPTED = "interrupted; the network is the best so far and the gap shown is valid"
     NOT_OPTIMAL = "not optimal: the witness is a neuron that improves the network"
 
@@ -223,13 +221,9 @@ def certify(
     if intercept is None:
         intercept = bool(np.any(network.intercept))
     elif not intercept and np.any(network.intercept):
-        raise ValueError(
-            "the network has an output intercept; the model without one cannot be certified with it"
-        )
-    bias = "penalized" if network.bias else "none"
-    problem = Problem.from_data(
-        X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight
-    )
+        raise ValueError("the network has an output intercept; the model without one cannot be certified with it")
+    bias: Bias = "penalized" if network.bias else "none"
+    problem = Problem.from_data(X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight)
     if (problem.design.d, problem.loss.shape[1]) != (network.hidden.shape[0], network.n_outputs):
         raise ValueError(
             f"the network maps {network.n_features} features to {network.n_outputs} outputs; the data have "
@@ -237,6 +231,7 @@ def certify(
         )
     normal, scaling = problem.normalised()
     inside = scaling.inverse(network)
+    compile_kernels()
     deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
     rng = np.random.default_rng(random_state)
     lam = normal.multiplier(inside)

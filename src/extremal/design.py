@@ -138,17 +138,18 @@ def _power_of_two(value: float) -> float:
 
 def _as_matrix(X: ArrayLike) -> Any:
     """X as a float64 array or CSR array, through scikit-learn's validation when it is not plain already."""
+    checked: Any = X
     if not isinstance(X, np.ndarray) or X.dtype.kind not in "fiub":
         from sklearn.utils import check_array
 
-        X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X", ensure_min_samples=1)
-    if X.ndim == 1:
+        checked = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X", ensure_min_samples=1)
+    if checked.ndim == 1:
         raise ValueError("X must be two-dimensional; for a single feature use X.reshape(-1, 1)")
-    if X.ndim != 2 or 0 in X.shape:
-        raise ValueError(f"X must be a nonempty matrix of shape (n, d); its shape is {X.shape}")
-    matrix = sparse.csr_array(X) if sparse.issparse(X) else np.ascontiguousarray(X)
+    if checked.ndim != 2 or 0 in checked.shape:
+        raise ValueError(f"X must be a nonempty matrix of shape (n, d); its shape is {checked.shape}")
+    matrix: Any = sparse.csr_array(checked) if sparse.issparse(checked) else np.ascontiguousarray(checked)
     matrix = matrix.astype(np.float64)
-    entries = matrix.data if sparse.issparse(matrix) else matrix
+    entries: Any = matrix.data if sparse.issparse(matrix) else matrix
     if not np.isfinite(entries).all():
         raise ValueError("X contains NaN or infinity")
     if entries.size and np.abs(entries).max() > LARGEST_ENTRY:

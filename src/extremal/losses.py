@@ -55,7 +55,7 @@ class Loss(ABC):
     @property
     def shape(self) -> tuple[int, int]:
         """(n, c): samples and outputs."""
-        return self.target.shape  # type: ignore[return-value]
+        return self.target.shape
 
     @abstractmethod
     def value(self, F: Array) -> float:
@@ -304,9 +304,7 @@ class Softmax(Loss):
         return np.where((p < 0) & (p > -1e-15), 0.0, p)  # rounding of a probability that is zero
 
 
-LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss for loss in (Squared, Logistic, Softmax, Huber, SquaredHinge)
-}
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (Squared, Logistic, Softmax, Huber, SquaredHinge)}
 
 
 def bind(loss: str | Loss, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Loss:

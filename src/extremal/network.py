@@ -38,7 +38,7 @@ class Network:
 
     hidden: Array
     output: Array
-    intercept: Array = field(default=None)  # type: ignore[assignment]
+    intercept: Array = field(default_factory=lambda: np.zeros(0))
     bias: bool = False
 
     def __post_init__(self) -> None:
@@ -50,12 +50,11 @@ class Network:
             raise ValueError(
                 f"hidden must be (d, m) and output (m, c) with the same m; got {hidden.shape} and {output.shape}"
             )
-        intercept = np.zeros(output.shape[1]) if self.intercept is None else np.asarray(self.intercept, float)
-        intercept = np.atleast_1d(intercept)
+        intercept = np.atleast_1d(np.asarray(self.intercept, dtype=np.float64))
+        if intercept.size == 0:
+            intercept = np.zeros(output.shape[1])
         if intercept.shape != (output.shape[1],):
-            raise ValueError(
-                f"intercept must have shape ({output.shape[1]},); its shape is {intercept.shape}"
-            )
+            raise ValueError(f"intercept must have shape ({output.shape[1]},); its shape is {intercept.shape}")
         if not all(np.isfinite(part).all() for part in (hidden, output, intercept)):
             raise ValueError("the network has weights that are NaN or infinite")
         object.__setattr__(self, "hidden", hidden)
@@ -172,15 +171,13 @@ class Network:
             missing = {"hidden", "output"} - set(file.files)
             if missing:
                 raise ValueError(f"{path} is not a network: it has no {' and no '.join(sorted(missing))}")
-            intercept = file["intercept"] if "intercept" in file.files else None
+            intercept = file["intercept"] if "intercept" in file.files else np.zeros(0)
             bias = bool(file["bias"]) if "bias" in file.files else False
             return cls(file["hidden"], file["output"], intercept, bias=bias)
 
     def __repr__(self) -> str:
         kind = "with" if self.bias else "without"
-        return (
-            f"Network({self.n_features} features, {self.width} neurons {kind} bias, {self.n_outputs} outputs)"
-        )
+        return f"Network({self.n_features} features, {self.width} neurons {kind} bias, {self.n_outputs} outputs)"
 
     def _with(self, hidden: Array, output: Array) -> Network:
         return Network(hidden, output, self.intercept, bias=self.bias)

@@ -208,9 +208,7 @@ def _draw_surface(ax: Axes, grid: Sequence[Array], values: Array, points: Array,
     high = high if high > low else low + 1.0
     scale = Normalize(low, high)
     levels = np.linspace(low, high, 21)
-    filled = ax.contourf(
-        *grid, values.reshape(grid[0].shape), levels=levels, cmap="cividis", norm=scale, zorder=0
-    )
+    filled = ax.contourf(*grid, values.reshape(grid[0].shape), levels=levels, cmap="cividis", norm=scale, zorder=0)
     if y is not None:
         ax.scatter(
             points[:, 0],
@@ -256,9 +254,7 @@ def _scatter_1d(ax: Axes, model: Any, points: Array, y: np.ndarray) -> None:
     for k, label in enumerate(model.classes_):
         here = points[y == label]
         height = 1.1 * k - 0.05 if count == 2 else 1.05 + 0.05 * k
-        ax.plot(
-            here, np.full(len(here), height), "|", color=_class_colour(k), alpha=0.6, markersize=9, zorder=1
-        )
+        ax.plot(here, np.full(len(here), height), "|", color=_class_colour(k), alpha=0.6, markersize=9, zorder=1)
 
 
 def _probabilities(outputs: Array) -> Array:

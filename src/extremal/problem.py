@@ -118,9 +118,7 @@ class Problem:
             options={"xatol": 1e-12},
         )
         best = max((0.0, min(1.0, longest), longest, float(search.x)), key=value)
-        rounding = (
-            8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
-        )
+        rounding = 8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
         return best * lam, value(best) - rounding
 
     def normalised(self) -> tuple[Problem, Scaling]:
@@ -134,9 +132,7 @@ class Problem:
         design, basis = self.design.scaled(1.0 / stretch).row_space()
         beta = self.beta * (tau / scale) / stretch
         if not (np.isfinite(beta) and beta > 1e-280):
-            raise ValueError(
-                "beta is too small or too large for the scale of X, y and the weights; rescale the data"
-            )
+            raise ValueError("beta is too small or too large for the scale of X, y and the weights; rescale the data")
         scaling = Scaling(stretch=stretch, tau=tau, scale=scale, basis=basis, bias=self.bias)
         return Problem(design, unit, beta, bias=False, intercept=self.intercept), scaling
 

@@ -39,9 +39,7 @@ def _options(*options: Any) -> Any:
 
 
 _reading = _options(
-    click.option(
-        "--target", metavar="COLUMN", help="The column to predict. [default: target or y, else the last]"
-    ),
+    click.option("--target", metavar="COLUMN", help="The column to predict. [default: target or y, else the last]"),
     click.option("--drop", multiple=True, metavar="COLUMN", help="A column to leave out; may be repeated."),
     click.option("--drop-missing", is_flag=True, help="Leave out rows with missing values."),
 )
@@ -57,9 +55,7 @@ _proving = _options(
 )  # fmt: skip
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES
-)
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
 @click.version_option(package_name="extremal")
 def main() -> None:
     """Train two-layer ReLU networks to the global optimum, with a proof of how close they are to it."""
@@ -88,9 +84,7 @@ def main() -> None:
     show_default=True,
     help="The bias of the hidden neurons.",
 )
-@click.option(
-    "--intercept/--no-intercept", default=True, show_default=True, help="An unpenalised output intercept."
-)
+@click.option("--intercept/--no-intercept", default=True, show_default=True, help="An unpenalised output intercept.")
 @click.option(
     "--standardize/--no-standardize",
     default=True,
@@ -98,9 +92,7 @@ def main() -> None:
     help="Scale all columns to mean 0 and variance 1 (a numeric target too); saved with the model.",
 )
 @_proving
-@click.option(
-    "--out", type=click.Path(dir_okay=False, writable=True), metavar="MODEL.npz", help="Save the model."
-)
+@click.option("--out", type=click.Path(dir_okay=False, writable=True), metavar="MODEL.npz", help="Save the model.")
 @click.option(
     "--history",
     type=click.Path(dir_okay=False, writable=True),
@@ -134,12 +126,8 @@ def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> 
 @click.argument("model", type=_DATA)
 @click.argument("data", type=_DATA)
 @_reading
-@click.option(
-    "--alpha", type=click.FloatRange(min=0, min_open=True), help="Instead of the alpha of the model."
-)
-@click.option(
-    "--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty beta = alpha * rows instead."
-)
+@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Instead of the alpha of the model.")
+@click.option("--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty beta = alpha * rows instead.")
 @_proving
 def certify(model: str, data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
     """Prove from scratch how close a saved MODEL is to the global optimum on DATA."""
@@ -155,9 +143,7 @@ def certify(model: str, data: str, as_json: bool, require_gap: float | None, **o
 @main.command(short_help="Write the predictions of a saved model.")
 @click.argument("model", type=_DATA)
 @click.argument("data", type=_DATA)
-@click.option(
-    "--out", type=click.Path(dir_okay=False, writable=True), metavar="CSV", help="[default: stdout]"
-)
+@click.option("--out", type=click.Path(dir_okay=False, writable=True), metavar="CSV", help="[default: stdout]")
 def predict(model: str, data: str, out: str | None) -> None:
     """Write the predictions of a saved MODEL for the rows of DATA, one a line, as CSV."""
     from extremal.cli import commands

@@ -55,9 +55,7 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
     if options["history"]:
         _draw(estimator.result_, options["history"])
     training = {
-        ("accuracy" if is_classes else "R2") + " on these rows": float(
-            estimator.score((X - centre) / scale, scaled)
-        )
+        ("accuracy" if is_classes else "R2") + " on these rows": float(estimator.score((X - centre) / scale, scaled))
     }
     if options["cv"]:
         training[("accuracy" if is_classes else "R2") + ", five folds"] = estimator.best_score_

@@ -53,9 +53,7 @@ class Table:
             raise ValueError(f"{name} names {_listed(repeated)} more than once")
         for number, row in enumerate(rows, start=2):
             if len(row) != len(columns):
-                raise ValueError(
-                    f"row {number} of {name} has {len(row)} values; the header has {len(columns)}"
-                )
+                raise ValueError(f"row {number} of {name} has {len(row)} values; the header has {len(columns)}")
         return cls(name, columns, np.char.strip(np.array(rows, dtype=str)))
 
     def without(self, columns: Sequence[str]) -> Table:

@@ -93,9 +93,7 @@ class RegressionTask(RegressorMixin):
     """Targets are numbers, one column or several."""
 
     def _read(self, X: ArrayLike, y: ArrayLike) -> tuple[Any, Array]:
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", dtype=np.float64, multi_output=True, y_numeric=True
-        )
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, multi_output=True, y_numeric=True)
         return X, np.asarray(y, dtype=np.float64)
 
     def _encode(self, y: Array, weight: Array) -> tuple[Array, str]:
@@ -144,14 +142,10 @@ class ClassificationTask(ClassifierMixin):
         self.classes_ = np.unique(y[weight > 0])
         count = len(self.classes_)
         if count < 2:
-            raise ValueError(
-                f"a classifier needs at least two classes; y has one class only: {self.classes_[0]}"
-            )
+            raise ValueError(f"a classifier needs at least two classes; y has one class only: {self.classes_[0]}")
         loss = self.loss
         if loss == "squared_hinge" and count > 2:
-            raise ValueError(
-                f"loss 'squared_hinge' is for two classes, and y has {count}; use loss='logistic'"
-            )
+            raise ValueError(f"loss 'squared_hinge' is for two classes, and y has {count}; use loss='logistic'")
         if loss not in ("logistic", "squared_hinge"):
             raise ValueError(f"unknown loss {loss!r} for a classifier; choose 'logistic' or 'squared_hinge'")
         codes = np.searchsorted(self.classes_, y).clip(max=count - 1).astype(np.float64)

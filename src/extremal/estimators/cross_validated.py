@@ -117,9 +117,7 @@ class _ManyPenalties(ReLUEstimator):
     def _cross_validate(self, X: Any, y: Array, weight: Array, weighted: bool, context: Any) -> Array:
         """The scores of every alpha on every fold, shape (n_alphas, n_folds)."""
         folds = list(check_cv(self.cv, y, classifier=is_classifier(self)).split(X, y))
-        search = context.subcontext(
-            task_name="cross-validation", max_subtasks=len(folds), sequential_subtasks=False
-        )
+        search = context.subcontext(task_name="cross-validation", max_subtasks=len(folds), sequential_subtasks=False)
         search.call_on_fit_task_begin(estimator=self)
         tasks = [search.subcontext(task_name="fold", task_id=number) for number in range(len(folds))]
         columns = Parallel(n_jobs=self.n_jobs)(

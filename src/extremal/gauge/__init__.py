@@ -6,6 +6,7 @@ Lower bounds come from local ascent (`ascent`), upper bounds from exact and rela
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +15,7 @@ from extremal.design import Array, Design
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
 
-__all__ = ["GaugeBounds", "GaugeStatus", "SideBound", "bounds_of", "gauge"]
+__all__ = ["GaugeBounds", "GaugeStatus", "SideBound", "bounds_of", "compile_kernels", "gauge"]
 
 
 def gauge(
@@ -52,11 +53,10 @@ def gauge(
     matrix = np.asarray(lam, dtype=np.float64)
     matrix = matrix[:, None] if matrix.ndim == 1 else matrix
     if matrix.ndim != 2 or matrix.shape[0] != design.n or matrix.shape[1] == 0:
-        raise ValueError(
-            f"lam must have shape ({design.n},) or ({design.n}, c); its shape is {np.shape(lam)}"
-        )
+        raise ValueError(f"lam must have shape ({design.n},) or ({design.n}, c); its shape is {np.shape(lam)}")
     if not np.isfinite(matrix).all():
         raise ValueError("lam contains NaN or infinity")
+    compile_kernels()
     stretch = design.magnitude
     size = float(np.abs(matrix).max()) or 1.0
     deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
@@ -68,6 +68,15 @@ def gauge(
         rng=np.random.default_rng(random_state),
     )
     return found.scaled(stretch * size)
+
+
+@cache
+def compile_kernels() -> None:
+    """Have the compiled kernels ready before a clock starts: seconds in a new installation, a glance at a cache later."""
+    rng = np.random.default_rng(0)
+    for n in (6, 30):  # few rows go to the subsets, more to the cones
+        design, lam = Design(rng.standard_normal((n, 4))), rng.standard_normal((n, 1))
+        bounds_of(design, lam, tol=0.1, deadline=None, rng=rng, starts=2)
 
 
 def bounds_of(

@@ -19,7 +19,6 @@ from numba import njit
 
 from extremal.design import Array, Design
 
-
 #: Numbers in X beyond which the ascent works on a sample of the rows.
 LARGEST_SEARCH = 1_000_000
 
@@ -89,9 +88,7 @@ def random_starts(design: Design, size: int, rng: np.random.Generator, near: Arr
     if near is not None and near.shape[1]:
         around = np.flatnonzero(kinds == 2)
         spread = 10.0 ** rng.uniform(-2, 0, around.size)
-        U[:, around] = near[:, rng.integers(0, near.shape[1], around.size)] + spread * U[:, around] / np.sqrt(
-            d
-        )
+        U[:, around] = near[:, rng.integers(0, near.shape[1], around.size)] + spread * U[:, around] / np.sqrt(d)
     norm = np.linalg.norm(U, axis=0)
     return U / np.where(norm > 0, norm, 1.0)
 
@@ -118,7 +115,7 @@ def _outer_directions(design: Design, lam: Array, starts: Array) -> Array:
 
 
 @njit(fastmath=True, inline="always")
-def _dot(a: Array, b: Array) -> float:  # pragma: no cover - compiled
+def _dot(a: Array, b: Array) -> np.float32:  # pragma: no cover - compiled
     total = np.float32(0)
     for k in range(a.size):
         total += a[k] * b[k]

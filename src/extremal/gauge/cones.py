@@ -43,9 +43,7 @@ SWEEPS = 100
 
 
 @njit(cache=True, nogil=True)
-def solve_active(
-    gram: Array, e: Array, active: Array, a: Array, work: Array
-) -> bool:  # pragma: no cover - compiled
+def solve_active(gram: Array, e: Array, active: Array, a: Array, work: Array) -> bool:  # pragma: no cover - compiled
     """a = argmin of a^T G a / 2 - e^T a over the active entries, by Cholesky; False if G is singular."""
     d = e.size
     m = 0
@@ -80,9 +78,7 @@ def solve_active(
 
 
 @njit(cache=True, nogil=True)
-def nonnegative_projection(
-    gram: Array, e: Array, a: Array, work: Array
-) -> None:  # pragma: no cover - compiled
+def nonnegative_projection(gram: Array, e: Array, a: Array, work: Array) -> None:  # pragma: no cover - compiled
     """a ~ argmin over a >= 0 of a^T G a / 2 - e^T a, for the Gram matrix of unit vectors, by exchanges.
 
     Any a >= 0 is allowed in the bound, which checks its defect; so a failure only costs tightness.

@@ -211,9 +211,7 @@ def visit_sphere(lines: Lines, best: Best, deadline: float | None) -> bool:
     return True
 
 
-def adjacent_cells(
-    lines: Lines, circles: Array, bases: Array, arcs: Arcs, value: float
-) -> list[tuple[Array, Array]]:
+def adjacent_cells(lines: Lines, circles: Array, bases: Array, arcs: Arcs, value: float) -> list[tuple[Array, Array]]:
     """(v_D, a point) of the cells beside the arcs that could exceed the value.
 
     The point is the middle of the arc, moved off the circle by a hundredth of the shortest arc: to the side

@@ -269,9 +269,7 @@ def one_thread() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def lifted_bound(
-    side: Side, *, deadline: float | None = None, target: float = 0.0, steps: int = 150
-) -> SideBound:
+def lifted_bound(side: Side, *, deadline: float | None = None, target: float = 0.0, steps: int = 150) -> SideBound:
     """m <= upper by the relaxation; a first bound is at hand at once, and later ones are better.
 
     Parameters

@@ -166,9 +166,7 @@ def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, str
         return dispatch(side, options, start)
     except KeyboardInterrupt:
         u = np.ones(side.rank)
-        return SideBound(
-            max(side.value(u), 0.0), side.trivial + side.rounding, u, GaugeStatus.INTERRUPTED
-        ), "trivial"
+        return SideBound(max(side.value(u), 0.0), side.trivial + side.rounding, u, GaugeStatus.INTERRUPTED), "trivial"
 
 
 def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.certificate import DualBound, Status, assemble
-from extremal.gauge import bounds_of
+from extremal.gauge import bounds_of, compile_kernels
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
@@ -79,9 +79,7 @@ def fit(
     Pilanci & Ergen (ICML 2020) and Ergen & Pilanci (JMLR 2021): strong duality. Boyd, Schiebinger & Recht (2017):
     alternating descent conditional gradient, the scheme that is refined here.
     """
-    problem = Problem.from_data(
-        X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight
-    )
+    problem = Problem.from_data(X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight)
     return fit_problem(
         problem, tol=tol, time_limit=time_limit, random_state=random_state, progress=progress, start=start
     )
@@ -101,6 +99,7 @@ def fit_problem(
         raise ValueError(f"tol must be positive, not {tol!r}")
     if time_limit is not None and not time_limit > 0:
         raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+    compile_kernels()
     began = time.monotonic()
     normal, scaling = problem.normalised()
     history: list[Record] = []
@@ -154,20 +153,19 @@ def beta_max(
 ) -> float:
     """The smallest beta for which the zero network is optimal: g(-grad loss(0)).
 
-    Where the gauge cannot be computed exactly this is the proven upper end of its interval, so that any larger beta
-    certainly gives the zero network.
+    This is the proven upper end of the gauge's interval (relative width 1e-6 if the search finishes within `time_limit`
+    seconds, 2 by default), so that any larger beta certainly gives the zero network.
 
     References
     ----------
     Ergen & Pilanci (JMLR 2021), Theorem 8.
     """
-    problem = Problem.from_data(
-        X, y, beta=1.0, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight
-    )
+    problem = Problem.from_data(X, y, beta=1.0, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight)
     normal, scaling = problem.normalised()
     lam = normal.multiplier(scaling.inverse(problem.zero_network))
-    deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
-    found = bounds_of(normal.design, lam, tol=1e-9, deadline=deadline, rng=np.random.default_rng(0))
+    compile_kernels()
+    deadline = time.monotonic() + (2.0 if time_limit is None else time_limit)
+    found = bounds_of(normal.design, lam, tol=1e-6, deadline=deadline, rng=np.random.default_rng(0))
     return scaling.gauge(found.upper)
 
 

@@ -64,7 +64,9 @@ def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:
     x = start.copy()
     bounded = np.arange(x.size) < x.size - n_free
     support = (x > 0) | ~bounded
-    scale = np.sqrt(np.maximum(np.diag(Q), 1e-300))
+    diagonal = np.diag(Q)
+    # a neuron that is dead on all rows has a zero here; it keeps a tiny curvature, and its cost empties it
+    scale = np.sqrt(np.maximum(diagonal, max(1e-30 * diagonal.max(initial=0.0), 1e-300)))
     best, best_value = x, 0.5 * x @ Q @ x + linear @ x
     for _ in range(3 * x.size + 10):
         index = np.flatnonzero(support)

@@ -290,9 +290,7 @@ def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:
 
 def tidy(problem: Problem, atoms: Atoms, *, exact: bool = False) -> Atoms:
     """Merge the neurons of each cell and fit the amplitudes: the objective can only fall."""
-    return fit_amplitudes(
-        problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-2, exact=exact
-    )
+    return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-2, exact=exact)
 
 
 def _start_width(problem: Problem) -> int:

@@ -14,9 +14,7 @@ from extremal.training.atoms import Atoms
 Oracle = Callable[[Array], tuple[float, Array]]
 
 
-def wide_start(
-    problem: Problem, rng: np.random.Generator, *, width: int = 500, iterations: int = 150
-) -> Atoms:
+def wide_start(problem: Problem, rng: np.random.Generator, *, width: int = 500, iterations: int = 150) -> Atoms:
     """Local minimisation from a random network of the given width.
 
     Any local method would do here: what follows only needs neurons near the right cells. Single precision halves
@@ -40,9 +38,7 @@ def local_descent(
     oracle = _objective(problem, shape, dtype)
     root = np.sqrt(start.r)
     parts = [start.U * root, start.V * root[:, None]]
-    theta = np.concatenate(
-        [part.ravel() for part in parts] + ([start.intercept] if problem.intercept else [])
-    )
+    theta = np.concatenate([part.ravel() for part in parts] + ([start.intercept] if problem.intercept else []))
     theta = lbfgs(oracle, theta.astype(dtype), iterations=iterations, memory=memory)
     W, A, intercept = _unpack(theta.astype(np.float64), shape)
     inner, outer = np.linalg.norm(W, axis=0), np.linalg.norm(A, axis=1)
@@ -63,8 +59,8 @@ def _objective(problem: Problem, shape: tuple[int, int, int], dtype: type) -> Or
     """theta -> (value, gradient) of loss + beta/2 (|W|^2 + |A|^2); the buffers are reused between calls."""
     d, m, c = shape
     design, loss, beta = problem.design.astype(dtype), problem.loss.astype(dtype), dtype(problem.beta)
-    hidden = np.empty((design.n, m), dtype)
-    mask = np.empty((design.n, m), dtype)
+    hidden: Array = np.empty((design.n, m), dtype)
+    mask: Array = np.empty((design.n, m), dtype)
 
     def oracle(theta: Array) -> tuple[float, Array]:
         W, A, intercept = _unpack(theta, shape)
@@ -75,9 +71,7 @@ def _objective(problem: Problem, shape: tuple[int, int, int], dtype: type) -> Or
         if intercept.size:
             F += intercept
         lam = loss.dual(F)
-        value = loss.value(F) + 0.5 * float(beta) * float(
-            np.vdot(theta[: d * m + m * c], theta[: d * m + m * c])
-        )
+        value = loss.value(F) + 0.5 * float(beta) * float(np.vdot(theta[: d * m + m * c], theta[: d * m + m * c]))
         gradient = np.empty_like(theta)
         gW, gA, g_intercept = _unpack(gradient, shape)
         np.multiply(A, beta, out=gA)
@@ -124,7 +118,7 @@ def lbfgs(oracle: Oracle, theta: Array, *, iterations: int, memory: int = 20) ->
             continue
         s, y = trial - theta, trial_gradient - gradient
         curvature = float(s @ y)
-        if curvature > 1e-10 * float(y @ y):
+        if curvature > 1e-10 * float(y @ y) > 1e-40:  # not below what single precision can invert
             pairs.append((s, y, 1.0 / curvature))
         theta, value, gradient = trial, trial_value, trial_gradient
     return theta
