@@ -49,6 +49,20 @@ def test_fit_prints_a_summary(regression):
         assert word in result.output
 
 
+def test_time_limit_has_its_own_exit_code(regression, monkeypatch):
+    from extremal.cli.report import Report
+
+    assert run("fit", regression, "--alpha", 0.1).exit_code == 0
+    monkeypatch.setattr(Report, "out_of_time", True)
+    assert run("fit", regression, "--alpha", 0.1).exit_code == 3
+
+
+def test_a_folder_that_is_not_there_is_found_out_first(regression, tmp_path):
+    result = run("fit", regression, "--out", tmp_path / "nowhere" / "model.npz")
+    assert result.exit_code == 2
+    assert "no folder" in result.stderr
+
+
 def test_json_is_one_object_and_nothing_else(regression):
     result = run("fit", regression, "--alpha", 0.1, "--json")
     report = json.loads(result.stdout)

@@ -70,8 +70,9 @@ def test_certificate_belongs_to_the_rows_that_were_given(bumps):
     # weak duality, evaluated again on the rows as they are
     bound = extremal.losses.bind("squared", y, weight).dual_value(lam)
     assert bound == pytest.approx(model.certificate_.dual, rel=1e-9)
-    upper = extremal.gauge(np.column_stack([X, np.ones(len(y))]), lam).upper
-    assert upper <= model.certificate_.beta * (1 + 1e-9)
+    bounds = extremal.gauge(np.column_stack([X, np.ones(len(y))]), lam)
+    assert bounds.lower <= model.certificate_.beta * (1 + 1e-12)
+    assert bounds.upper <= model.certificate_.beta * (1 + 1e-5)
     assert model.gap_ == model.certificate_.gap >= 0
 
 
@@ -122,10 +123,11 @@ def test_sparse_is_dense(bumps):
     np.testing.assert_allclose(thin.predict(sparse.coo_array(X)), thin.predict(X))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the time is short on purpose
 def test_several_outputs_share_the_hidden_layer(bumps):
     X, y = bumps
     Y = np.column_stack([y, -2 * y, X[:, 0]])
-    model = ReLURegressor(alpha=0.02, time_limit=20).fit(X, Y)
+    model = ReLURegressor(alpha=0.02, time_limit=3).fit(X, Y)
     assert model.predict(X).shape == Y.shape
     assert model.network_.output.shape[1] == 3
     assert model.score(X, Y) > 0.8
@@ -143,9 +145,10 @@ def test_two_classes(bumps):
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), chances)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the time is short on purpose
 def test_more_classes_share_one_network(rings):
     X, y = rings
-    model = ReLUClassifier(alpha=0.003, time_limit=20).fit(X, y)
+    model = ReLUClassifier(alpha=0.003, time_limit=3).fit(X, y)
     assert model.network_.n_outputs == 3
     assert model.certificate_.loss == "softmax"
     assert model.score(X, y) > 0.9
@@ -162,9 +165,10 @@ def test_squared_hinge(rings):
         ReLUClassifier(loss="squared_hinge").fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the time is short on purpose
 def test_classes_without_weight_are_absent(rings):
     X, y = rings
-    model = ReLUClassifier(time_limit=20).fit(X, y, sample_weight=(y != 1).astype(float))
+    model = ReLUClassifier(time_limit=3).fit(X, y, sample_weight=(y != 1).astype(float))
     assert model.classes_.tolist() == [0, 2]
     with pytest.raises(ValueError, match="one class only: 2"):
         ReLUClassifier().fit(X, y, sample_weight=(y == 2).astype(float))
@@ -244,22 +248,24 @@ def test_pickle_and_clone(bumps, estimator):
     assert clone(model).get_params() == estimator.get_params()
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the time is short on purpose
 def test_pipeline_grid_search_and_scaled_target():
     X, y = load_diabetes(return_X_y=True)
     X, y = X[:120, 2:5], y[:120]
-    pipeline = make_pipeline(StandardScaler(), ReLURegressor(time_limit=20))
+    pipeline = make_pipeline(StandardScaler(), ReLURegressor(time_limit=3))
     search = GridSearchCV(
         TransformedTargetRegressor(pipeline, transformer=StandardScaler()),
-        {"regressor__relu" + "regressor__alpha": [0.03, 0.1, 1.0]},
+        {"regressor__reluregressor__alpha": [0.03, 0.1, 1.0]},
         cv=3,
     ).fit(X, y)
-    assert search.best_params_["regressor__relu" + "regressor__alpha"] < 1.0
+    assert search.best_params_["regressor__reluregressor__alpha"] < 1.0
     assert search.best_score_ > 0.2
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the time is short on purpose
 def test_classifier_in_cross_validation():
     X, y = load_iris(return_X_y=True)
-    model = make_pipeline(StandardScaler(), ReLUClassifier(alpha=0.01, time_limit=20))
+    model = make_pipeline(StandardScaler(), ReLUClassifier(alpha=0.01, time_limit=3))
     assert cross_val_score(model, X[:, 2:], y, cv=3).mean() > 0.9
 
 
@@ -277,10 +283,11 @@ def test_cv_chooses_the_best_alpha(bumps):
     assert model.certificate_.primal == pytest.approx(same.certificate_.primal, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the time is short on purpose
 def test_cv_with_given_alphas_weights_and_scoring(rings):
     X, y = rings
     weight = np.random.default_rng(0).uniform(0.5, 2, size=len(y))
-    model = ReLUClassifierCV(alphas=[1e-3, 1e-1], cv=3, scoring="neg_log_loss", n_jobs=1, time_limit=20)
+    model = ReLUClassifierCV(alphas=[1e-3, 1e-1], cv=3, scoring="neg_log_loss", n_jobs=1, time_limit=3)
     model.fit(X, y > 1, sample_weight=weight)
     assert model.alphas_.tolist() == [1e-1, 1e-3]
     assert model.best_score_ < 0

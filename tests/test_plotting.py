@@ -82,10 +82,11 @@ def test_fit_2d_draws_a_line_for_every_neuron(ax):
     np.testing.assert_allclose(points.get_offsets(), X)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the time is short on purpose
 def test_fit_2d_of_a_classifier_has_a_legend_of_classes(ax):
     X = np.random.default_rng(0).normal(size=(40, 2))
     y = (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 0] > 1)
-    plotting.fit_2d(extremal.ReLUClassifier(time_limit=20).fit(X, y), X, y, ax)
+    plotting.fit_2d(extremal.ReLUClassifier(time_limit=2).fit(X, y), X, y, ax)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "1", "2"]
 
 

@@ -1,8 +1,8 @@
 """How far is a network from the global optimum? Proven bounds, from weak duality and the gauge.
 
-For any lam in the domain of the conjugate with g(lam) <= beta, D(lam) is a lower bound on the objective of EVERY network
-of any width. lam = -grad loss at the network, scaled by beta / (upper bound of its gauge), is such a point; a direction u
-with |lam^T (Xu)_+| > beta on the other hand is a neuron that improves the network.
+For any lam in the domain of the conjugate with g(lam) <= beta, D(lam) is a lower bound on the objective of EVERY
+network of any width. lam = -grad loss at the network, scaled by beta / (upper bound of its gauge), is such a point; a
+direction u with |lam^T (Xu)_+| > beta on the other hand is a neuron that improves the network.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def certify(
     loss : str
         "squared", "logistic", "softmax", "huber" or "squared_hinge".
     intercept : bool, optional
-        Whether the outputs' intercept is a free, unpenalised parameter of the model. By default: if the network has one.
+        Whether the outputs' intercept is a free, unpenalised parameter of the model. Default: if the network has one.
     sample_weight : array of shape (n,), optional
     tol : float
         The relative gap at which the network counts as optimal.

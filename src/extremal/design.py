@@ -120,7 +120,7 @@ class Design:
         X = self.dense()
         n, d = X.shape
         tall = X.T if d > n else X
-        triangle = np.linalg.qr(tall, mode="r")
+        triangle = np.asarray(np.linalg.qr(tall, mode="r"))
         core = triangle.T if d > n else triangle
         singular = np.linalg.svd(core, compute_uv=False)
         cut = singular[0] * max(n, d) * np.finfo(float).eps if singular.size else 0.0

@@ -50,7 +50,7 @@ class Network:
             raise ValueError(
                 f"hidden must be (d, m) and output (m, c) with the same m; got {hidden.shape} and {output.shape}"
             )
-        intercept = np.atleast_1d(np.asarray(self.intercept, dtype=np.float64))
+        intercept = np.atleast_1d(np.asarray(() if self.intercept is None else self.intercept, dtype=np.float64))
         if intercept.size == 0:
             intercept = np.zeros(output.shape[1])
         if intercept.shape != (output.shape[1],):

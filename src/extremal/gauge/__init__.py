@@ -72,7 +72,7 @@ def gauge(
 
 @cache
 def compile_kernels() -> None:
-    """Have the compiled kernels ready before a clock starts: seconds in a new installation, a glance at a cache later."""
+    """Have the compiled kernels ready before a clock starts: seconds when new, later a look at a cache."""
     rng = np.random.default_rng(0)
     for n in (6, 30):  # few rows go to the subsets, more to the cones
         design, lam = Design(rng.standard_normal((n, 4))), rng.standard_normal((n, 1))
@@ -87,7 +87,7 @@ def bounds_of(
     deadline: float | None,
     rng: np.random.Generator,
     near: Array | None = None,
-    starts: int = 128,
+    starts: int | None = None,
     threshold: float | None = None,
 ) -> GaugeBounds:
     """The interval for a design of moderate scale: from below by ascent, then from above.
@@ -97,6 +97,8 @@ def bounds_of(
     """
     from extremal.gauge.search import upper_bounds
 
+    if starts is None:
+        starts = int(np.clip(4e6 / (design.n * design.d), 16, 128))
     U = random_starts(design, starts, rng, near)
     if near is not None and near.shape[1]:
         norm = np.linalg.norm(near, axis=0)

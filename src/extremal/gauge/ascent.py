@@ -1,10 +1,10 @@
 """The gauge from below: local maxima of |lam^T (Xu)_+| over the unit sphere, from many starts.
 
-For a fixed outer direction v and c = Lam v, h(u) = sum_i c_i (x_i . u)_+ is a difference of convex functions. Linearising
-the convex part (the rows with c_i > 0) at the current u leaves a concave maximisation over the ball that is solved
-through its dual,
+For a fixed outer direction v and c = Lam v, h(u) = sum_i c_i (x_i . u)_+ is a difference of convex functions.
+Linearising the convex part (the rows P with c_i > 0; N are the others) at the current u leaves a concave maximisation
+over the ball that is solved through its dual: with q the sum of c_i x_i over the rows of P that are active at u,
 
-    max_{|u| <= 1} q . u - sum_N |c_i| (x_i . u)_+  =  min_{t in [0,1]^N} |q - sum_N t_i |c_i| x_i|,   q = sum_{P, x_i.u > 0} c_i x_i,
+    max_{|u| <= 1} q . u - sum_N |c_i| (x_i . u)_+  =  min_{t in [0,1]^N} |q - sum_N t_i |c_i| x_i|,
 
 a box-constrained least squares whose residual is the next u. Values only rise, and the end is a true local maximum in
 the sense of DC programming: no violator that such a step could still improve is missed.
@@ -20,7 +20,7 @@ from numba import njit
 from extremal.design import Array, Design
 
 #: Numbers in X beyond which the ascent works on a sample of the rows.
-LARGEST_SEARCH = 1_000_000
+LARGEST_SEARCH = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ def _dc_ascent(
                     _add(w, t[i] * cost[i], X[i])
             if not changed and step > 0:
                 break
-            for sweep in range(sweeps):
+            for _sweep in range(sweeps):
                 moved = np.float32(0)
                 for i in range(n):
                     if cost[i] < 0 and norms[i] > 0:

@@ -17,7 +17,7 @@ def fit_amplitudes(
 
     Newton's method with the nonnegativity kept in every step: each step minimises the quadratic model over r >= 0 by
     coordinate descent on the m x m Gram matrix, and if `exact` by an active-set method from there, since coordinate
-    descent hardly moves mass between neurons that are nearly parallel. For the squared loss the first step is the answer.
+    descent hardly moves mass between neurons that are nearly parallel. For the squared loss one step is the answer.
     """
     loss, beta, c = problem.loss, problem.beta, problem.loss.shape[1]
     hidden = np.maximum(problem.design.forward(atoms.U), 0)

@@ -76,7 +76,7 @@ class Run:
 
     @property
     def search_share(self) -> float:
-        """The share of the time limit after which the search gives way to the proof: little where a root bound is all."""
+        """The share of the time limit after which the search gives way to the proof, which is short in high rank."""
         return 0.6 if self.problem.design.d <= 6 else 0.8
 
     def search_is_over(self) -> bool:
@@ -136,7 +136,7 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
     """Cheap rounds while they pay: price, size the new neurons, descend in single precision, merge."""
     problem = run.problem
     if start is None:
-        atoms = wide_start(problem, run.rng, width=_start_width(problem))
+        atoms = wide_start(problem, run.rng, width=_start_width(problem), stop=run.search_is_over)
     else:
         atoms = start
     atoms = tidy(problem, atoms)
@@ -147,7 +147,7 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
         run.keep(atoms, "explore")
         if run.out_of_time(0.5):
             return
-        atoms = tidy(problem, local_descent(problem, atoms, iterations=60))
+        atoms = tidy(problem, local_descent(problem, atoms, iterations=60, stop=run.search_is_over))
         run.keep(atoms, "explore")
         if before - run.value < 5e-4 * run.value or run.out_of_time(0.5):
             return
@@ -164,7 +164,7 @@ def refine(run: Run, *, cycles: int = 50) -> None:
             levels = tuple(delta for delta in LEVELS if delta <= start)
             atoms = descend(run, atoms, levels, pays=min(PAYS, 0.1 * gained))
         else:
-            atoms = local_descent(run.problem, atoms, iterations=200, dtype=np.float64)
+            atoms = local_descent(run.problem, atoms, iterations=200, dtype=np.float64, stop=run.search_is_over)
         run.keep(tidy(run.problem, atoms, exact=True), "refine", settled=True)
         gained = (before - run.value) / run.value
         if gained < run.tol or run.search_is_over():
@@ -280,7 +280,7 @@ def price(run: Run, atoms: Atoms) -> Candidates:
 
 def pricing_starts(problem: Problem) -> int:
     """So many that pricing costs about as much as a short descent, whatever the size of the data."""
-    return int(np.clip(1.2e6 / problem.design.X.size, 60, 300))
+    return int(np.clip(1.2e6 / (problem.design.n * problem.design.d), 30, 300))
 
 
 def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:

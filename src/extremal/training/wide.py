@@ -14,7 +14,14 @@ from extremal.training.atoms import Atoms
 Oracle = Callable[[Array], tuple[float, Array]]
 
 
-def wide_start(problem: Problem, rng: np.random.Generator, *, width: int = 500, iterations: int = 150) -> Atoms:
+def wide_start(
+    problem: Problem,
+    rng: np.random.Generator,
+    *,
+    width: int = 500,
+    iterations: int = 150,
+    stop: Callable[[], bool] = lambda: False,
+) -> Atoms:
     """Local minimisation from a random network of the given width.
 
     Any local method would do here: what follows only needs neurons near the right cells. Single precision halves
@@ -27,11 +34,16 @@ def wide_start(problem: Problem, rng: np.random.Generator, *, width: int = 500, 
     V /= np.linalg.norm(V, axis=1, keepdims=True)
     scale = np.sqrt(1.0 / width)
     start = Atoms(U, V, np.full(width, scale), problem.zero_network.intercept)
-    return local_descent(problem, start, iterations=iterations)
+    return local_descent(problem, start, iterations=iterations, stop=stop)
 
 
 def local_descent(
-    problem: Problem, start: Atoms, *, iterations: int, memory: int = 20, dtype: type = np.float32
+    problem: Problem,
+    start: Atoms,
+    *,
+    iterations: int,
+    dtype: type = np.float32,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Atoms:
     """L-BFGS on the balanced weights (W, A, intercept) of the network `start`."""
     shape = (problem.design.d, start.width, problem.loss.shape[1])
@@ -39,7 +51,7 @@ def local_descent(
     root = np.sqrt(start.r)
     parts = [start.U * root, start.V * root[:, None]]
     theta = np.concatenate([part.ravel() for part in parts] + ([start.intercept] if problem.intercept else []))
-    theta = lbfgs(oracle, theta.astype(dtype), iterations=iterations, memory=memory)
+    theta = lbfgs(oracle, theta.astype(dtype), iterations=iterations, stop=stop)
     W, A, intercept = _unpack(theta.astype(np.float64), shape)
     inner, outer = np.linalg.norm(W, axis=0), np.linalg.norm(A, axis=1)
     r = inner * outer
@@ -89,14 +101,19 @@ def _objective(problem: Problem, shape: tuple[int, int, int], dtype: type) -> Or
     return oracle
 
 
-def lbfgs(oracle: Oracle, theta: Array, *, iterations: int, memory: int = 20) -> Array:
+def lbfgs(
+    oracle: Oracle, theta: Array, *, iterations: int, memory: int = 20, stop: Callable[[], bool] = lambda: False
+) -> Array:
     """Limited-memory BFGS with backtracking (Nocedal & Wright, algorithm 7.4), in the precision of theta.
 
-    SciPy's L-BFGS-B works in double precision only and spends as long in its own bookkeeping as in the objective.
+    SciPy's L-BFGS-B works in double precision only: measured on diabetes (width 500, 150 iterations) it takes 1.75 times
+    as long for the same objective, and on digits it mistakes the rounding of single precision for convergence.
     """
     value, gradient = oracle(theta)
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=memory)
     for _ in range(iterations):
+        if stop():
+            break
         step = -_inverse_hessian(pairs, gradient)
         slope = float(gradient @ step)
         if slope >= 0:
