@@ -33,8 +33,8 @@ def cells(X: Array) -> Array:
 def interior_points(X: Array) -> Array:
     """A point of every cell, as columns (d, p).
 
-    Every cell has a facet, and every facet is a cell of the arrangement that the others induce on its hyperplane: a step
-    to either side of it leads into the cell. Parallel rows are one hyperplane, zero rows none.
+    Every cell has a facet, and every facet is a cell of the arrangement that the others induce on its hyperplane: a
+    step to either side of it leads into the cell. Parallel rows are one hyperplane, zero rows none.
     """
     lines = _lines(X)
     if len(lines) == 0:

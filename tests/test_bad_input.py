@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from scipy import sparse
 
 import extremal
+import reference
 from extremal import Network, Status
 
 X = np.array([[1.0, 2.0], [0.5, -1.0], [-1.0, 0.3], [2.0, 0.1], [-0.4, -0.7]])
@@ -78,7 +78,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"), REFUSED, ids=[f"{i}-{'-'.join(c)}" for i, (c, _) in enumerate(REFUSED)]
+    ("changed", "message"), REFUSED, ids=[f"{i}-{'-'.join(case)}" for i, (case, _) in enumerate(REFUSED)]
 )
 def test_refused(changed: dict[str, Any], message: str) -> None:
     arguments = {"X": X, "y": y, "beta": 0.1, **changed}
@@ -105,13 +105,23 @@ def test_gauge_refuses_what_does_not_fit() -> None:
             extremal.gauge(X, lam)
 
 
-# ------------------------------------------------------------------------------------------------- unusual but answerable
+# ---------------------------------------------------------------------------------------------- unusual but answerable
 
 
 def solved(data: Any, target: Any, beta: float, **model: Any) -> float:
     result = extremal.fit(data, target, beta=beta, tol=1e-8, **model)
     assert result.certificate.gap <= 1e-6
     return result.certificate.primal
+
+
+def answer_or_refusal(data: Any, target: Any, **model: Any) -> extremal.FitResult | None:
+    """The fit, or None if it is refused in words that say what to do."""
+    try:
+        return extremal.fit(data, target, **model)
+    except ValueError as error:
+        if "rescale" not in str(error):
+            raise
+        return None
 
 
 def test_every_container_gives_the_same_answer() -> None:
@@ -171,7 +181,7 @@ def test_zero_targets(intercept: bool) -> None:
 
 @pytest.mark.parametrize("constant", [0.1, -3.0, 1e-30, 1e30])
 def test_constant_targets(constant: float) -> None:
-    """With a free intercept nothing else is needed, up to rounding of the constant; without one it is a usual problem."""
+    """With a free intercept nothing else is needed, up to rounding; without one it is a usual problem."""
     result = extremal.fit(X, np.full(5, constant), beta=0.1 * abs(constant), intercept=True)
     assert result.network.width == 0
     assert result.certificate.primal <= 1e-28 * constant**2
@@ -205,10 +215,8 @@ def test_a_common_scale(size: float) -> None:
     """beta scaled along: exactly the same problem. Otherwise a valid answer or a refusal."""
     expected = solved(X, y, 0.1, bias="none")
     assert solved(size * X, y, 0.1 * size, bias="none") == pytest.approx(expected, rel=1e-8)
-    try:
-        result = extremal.fit(size * X, y, beta=0.1, time_limit=2)
-    except ValueError as error:
-        assert "rescale" in str(error)
+    result = answer_or_refusal(size * X, y, beta=0.1, time_limit=2)
+    if result is None:
         return
     assert 0 <= result.certificate.dual <= result.certificate.primal <= 0.5 * y @ y * (1 + 1e-12)
     if size < 1:
@@ -223,10 +231,8 @@ def test_columns_of_different_scale(first: float, second: float) -> None:
     """A column of vanishing size cannot pay its penalty: the answer is that without it, up to what it can do."""
     data = X * np.array([first, second])
     beta = 0.1 * max(first, second)
-    try:
-        result = extremal.fit(data, y, beta=beta, bias="none", time_limit=3)
-    except ValueError as error:
-        assert "rescale" in str(error)
+    result = answer_or_refusal(data, y, beta=beta, bias="none", time_limit=3)
+    if result is None:
         return
     alone = solved(X[:, 1:], y, 0.1, bias="none")
     assert 0 <= result.certificate.dual <= result.certificate.primal
@@ -236,10 +242,8 @@ def test_columns_of_different_scale(first: float, second: float) -> None:
 
 @pytest.mark.parametrize("height", [1e-150, 1e-100, 1e99])
 def test_targets_of_any_scale(height: float) -> None:
-    try:
-        result = extremal.fit(X, height * y, beta=0.1 * height)
-    except ValueError as error:
-        assert "rescale" in str(error) or "1e100" in str(error)
+    result = answer_or_refusal(X, height * y, beta=0.1 * height)
+    if result is None:
         return
     assert 0 <= result.certificate.dual <= result.certificate.primal
     assert result.certificate.primal == pytest.approx(solved(X, y, 0.1) * height * height, rel=1e-6)
@@ -247,10 +251,8 @@ def test_targets_of_any_scale(height: float) -> None:
 
 @pytest.mark.parametrize("weight", [1e-200, 1e-100, 1e100, 1e200])
 def test_weights_of_any_scale(weight: float) -> None:
-    try:
-        result = extremal.fit(X, y, beta=0.1 * weight, sample_weight=np.full(5, weight))
-    except ValueError as error:
-        assert "rescale" in str(error)
+    result = answer_or_refusal(X, y, beta=0.1 * weight, sample_weight=np.full(5, weight))
+    if result is None:
         return
     assert result.certificate.primal == pytest.approx(weight * solved(X, y, 0.1), rel=1e-6)
     assert result.certificate.gap <= 1e-6

@@ -221,6 +221,29 @@ def test_small_penalty_with_outliers(seed: int) -> None:
     compare(X, y, 0.01, loss="huber", bias="none")
 
 
+def test_huber_far_from_its_quadratic_zone() -> None:
+    """All residuals of the zero network are in the linear zone, where the loss itself has no curvature."""
+    result, best = compare(
+        np.array([[-3.0], [3.0], [0.0]]), np.array([-5.0, 5.0, -5.0]), 3.645, loss="huber", bias="none"
+    )
+    assert result.certificate.primal == pytest.approx(16.512525, rel=1e-10)
+    assert best.value == pytest.approx(16.512525, rel=1e-9)
+    rng = np.random.default_rng(0)
+    compare(rng.normal(size=(6, 2)), 1e4 * rng.normal(size=6), 0.5, loss="huber", bias="none", proof=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [1e-3, 1e-5, 1e-7])
+def test_many_copies_of_two_rows_at_small_beta(ratio: float) -> None:
+    """Only weighted means matter; single-precision factorisations broke down here."""
+    rng = np.random.default_rng(1)
+    X, y = rng.choice([-1.0, 1.0], size=(30, 1)), rng.normal(size=30)
+    beta = ratio * extremal.beta_max(X, y)
+    result = extremal.fit(X, y, beta=beta)
+    best = reference.solve(X, y, beta, bias="penalized")
+    assert best.lower * (1 - 1e-12) <= result.certificate.primal <= best.upper * (1 + 1e-6)
+    assert result.certificate.dual <= best.upper * (1 + 1e-13)
+
+
 def test_a_case_that_was_called_converged_with_a_violator() -> None:
     X = np.array(
         [

@@ -34,10 +34,10 @@ def random_loss(name: str, rng: np.random.Generator, *, zero_weights: bool = Tru
     return loss, 2 * rng.normal(size=loss.shape)
 
 
-def away_from_kinks(loss: Loss, F: Array, distance: float) -> bool:
-    """Whether the second derivative is continuous within `distance` of F."""
+def smooth_near(loss: Loss, F: Array, distance: float) -> bool:
+    """Whether the loss has the second derivative that it reports within `distance` of F."""
     if loss.name == "huber":
-        return bool(np.all(np.abs(np.abs(F - loss.target) - loss.delta) > distance))  # type: ignore[attr-defined]
+        return bool(np.all(np.abs(F - loss.target) < loss.delta - distance))  # type: ignore[attr-defined]
     return loss.name != "squared_hinge" or bool(np.all(np.abs(1 - loss.target * F) > distance))
 
 
@@ -61,9 +61,24 @@ def test_curvature_is_the_derivative_of_the_gradient(name: str, seed: int) -> No
     hessian = loss.curvature(F)
     assert np.array_equal(hessian, hessian.transpose(0, 2, 1))
     assert np.linalg.eigvalsh(hessian).min() >= -1e-14 * loss.weight.max()
-    if away_from_kinks(loss, F, 10 * h):
+    if name == "huber" and rng.random() < 0.5:
+        F = loss.target + 0.1 * F
+        hessian = loss.curvature(F)
+    if smooth_near(loss, F, 10 * h):
         change = -(loss.dual(F + h * direction) - loss.dual(F - h * direction)) / (2 * h)
         np.testing.assert_allclose(np.einsum("ikl,il->ik", hessian, direction), change, rtol=1e-5, atol=1e-8)
+
+
+@many
+@given(st.integers(0, 10**6))
+def test_huber_is_below_its_quadratic_models(seed: int) -> None:
+    """Value, gradient and curvature at F make a parabola above the loss, so that its minimiser is an improvement."""
+    rng = np.random.default_rng(seed)
+    loss, F = random_loss("huber", rng)
+    F = 5 * F
+    step = 10.0 ** rng.uniform(-2, 2) * rng.normal(size=F.shape)
+    model = loss.value(F) - np.vdot(loss.dual(F), step) + 0.5 * np.einsum("ik,ikl,il", step, loss.curvature(F), step)
+    assert loss.value(F + step) <= model * (1 + 1e-12) + 1e-12 * loss.value(F)
 
 
 @many

@@ -71,7 +71,7 @@ class Loss(ABC):
 
     @abstractmethod
     def curvature(self, F: Array) -> Array:
-        """The Hessian of every sample's loss, shape (n, c, c); a generalised one where it jumps."""
+        """The Hessian of every sample's loss, shape (n, c, c), or a majorising one where it jumps or vanishes."""
 
     @abstractmethod
     def centred(self, lam: Array) -> Array:
@@ -167,8 +167,10 @@ class Huber(_Regression):
         return float(np.vdot(lam, self.target) - 0.5 * quadratic.sum())
 
     def curvature(self, F: Array) -> Array:
-        inside = np.abs(F - self.target) <= self.delta
-        return (self.weight[:, None] * inside)[:, :, None] * np.eye(F.shape[1])
+        # Beyond delta, where h'' = 0, that of the parabola which touches h from above: without any, Newton's
+        # models would be unbounded there.
+        size = np.maximum(np.abs(F - self.target), self.delta)
+        return (self.weight[:, None] * (self.delta / size))[:, :, None] * np.eye(F.shape[1])
 
     def centred(self, lam: Array) -> Array:
         return _balance_signs(lam)

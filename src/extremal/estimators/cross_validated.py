@@ -162,6 +162,7 @@ def _scores_on_fold(
         tol=max(estimator.tol, _FOLD_TOL),
         time_limit=estimator.time_limit,
         random_state=estimator.random_state,
+        proof=False,
     )
     if any(result.status is Status.INTERRUPTED for result in results):
         raise KeyboardInterrupt  # scores of networks that were cut short would choose the wrong alpha

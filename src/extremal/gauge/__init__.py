@@ -89,6 +89,7 @@ def bounds_of(
     near: Array | None = None,
     starts: int | None = None,
     threshold: float | None = None,
+    max_nodes: int | None = None,
 ) -> GaugeBounds:
     """The interval for a design of moderate scale: from below by ascent, then from above.
 
@@ -106,5 +107,12 @@ def bounds_of(
     best = ascend(design, lam, U, rounds=30, sweeps=20, rng=rng)
     lower, witness = (float(best.value[0]), best.U[:, 0]) if best.value.size else (0.0, np.zeros(design.d))
     return upper_bounds(
-        design, lam, tol=tol, deadline=deadline, lower=max(lower, 0.0), witness=witness, threshold=threshold
+        design,
+        lam,
+        tol=tol,
+        deadline=deadline,
+        lower=max(lower, 0.0),
+        witness=witness,
+        threshold=threshold,
+        max_nodes=max_nodes,
     )

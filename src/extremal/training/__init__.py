@@ -93,8 +93,9 @@ def fit_problem(
     random_state: int | np.random.Generator | None = 0,
     progress: Progress = False,
     start: Network | None = None,
+    proof: bool = True,
 ) -> FitResult:
-    """`fit` for a problem that is bound already."""
+    """`fit` for a problem that is bound already; without `proof` the gap stays open, which saves its time."""
     if not tol > 0:
         raise ValueError(f"tol must be positive, not {tol!r}")
     if time_limit is not None and not time_limit > 0:
@@ -111,7 +112,7 @@ def fit_problem(
 
     zero = Atoms.empty(normal.design.d, normal.loss.shape[1])
     rng = np.random.default_rng(random_state)
-    run = Run(normal, tol, time_limit, rng, record, zero, DualBound.trivial(normal), started=began)
+    run = Run(normal, tol, time_limit, rng, record, zero, DualBound.trivial(normal), proof=proof, started=began)
     run.value, run.witness = zero.value(normal), np.zeros(normal.design.d)
     try:
         ended = train(run, _starting_atoms(problem, scaling, start))
@@ -130,13 +131,21 @@ def path(
     time_limit: float | None = None,
     random_state: int | np.random.Generator | None = 0,
     start: Network | None = None,
+    proof: bool = True,
 ) -> list[FitResult]:
-    """The solutions for every beta, each started from the last; `time_limit` is for each. Best in decreasing order."""
+    """The solutions for every beta, each started from the last; `time_limit` is for each. Best in decreasing order.
+
+    Ctrl-C ends the path: the last result is then the one that was interrupted.
+    """
     results: list[FitResult] = []
     for beta in betas:
         current = Problem(problem.design, problem.loss, float(beta), problem.bias, problem.intercept)
-        result = fit_problem(current, tol=tol, time_limit=time_limit, random_state=random_state, start=start)
+        result = fit_problem(
+            current, tol=tol, time_limit=time_limit, random_state=random_state, start=start, proof=proof
+        )
         results.append(result)
+        if result.status is Status.INTERRUPTED:
+            break
         start = result.network if result.network.width else None
     return results
 

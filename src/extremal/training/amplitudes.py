@@ -25,7 +25,7 @@ def fit_amplitudes(
     r, b = atoms.r.copy(), atoms.intercept.copy()
     outputs = (hidden * r) @ atoms.V + b
     value = loss.value(outputs) + beta * float(r.sum())
-    gram = None
+    gram, design_rows = None, problem.design.n * c
     for _ in range(iterations):
         lam = loss.dual(outputs)
         gradient = beta - np.einsum("ij,jk,ik->j", hidden, atoms.V, lam, optimize=True)
@@ -36,7 +36,7 @@ def fit_amplitudes(
         linear = full - gram @ point
         target = nonnegative_quadratic(gram, linear, point, free, tol, 1000)
         if exact:
-            target = active_set(gram, linear, target, free)
+            target = active_set(gram, linear, _largest(target, design_rows, free), free)
         step = target - point
         slope = float(full @ step)
         if slope >= -(1e-16 if exact else 1e-10) * max(abs(value), 1e-300):
@@ -54,6 +54,16 @@ def fit_amplitudes(
         r, outputs, value = trial[: r.size], trial_outputs, trial_value
         b = trial[r.size :] if free else b
     return atoms.with_amplitudes(r, b).take(np.flatnonzero(r))
+
+
+def _largest(x: Array, rank: int, n_free: int) -> Array:
+    """x with only its largest entries, half as many as the rank of the fits; the free ones stay."""
+    bounded = x[: x.size - n_free]
+    if np.count_nonzero(bounded) <= rank:
+        return x
+    kept = x.copy()
+    kept[np.argsort(-bounded)[rank // 2 :]] = 0.0
+    return kept
 
 
 def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:

@@ -12,6 +12,7 @@ from extremal.certificate import DualBound, Status, relative_gap
 from extremal.design import Array
 from extremal.gauge import GaugeStatus, bounds_of
 from extremal.gauge.ascent import Candidates, ascend, distinct, random_starts
+from extremal.gauge.search import CONE_RANK
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_amplitudes
 from extremal.training.atoms import Atoms
@@ -23,8 +24,14 @@ VIOLATION = 1e-7
 #: The smoothing parameters of a cycle, and the relative gain below which a level is left for the next.
 LEVELS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 PAYS = 1e-3
+#: Rounds of pricing at one level.
+LEVEL_ROUNDS = 8
 #: Changes of the objective below this fraction are not seen.
 ROUNDING = 1e-13
+#: A cycle that gains less than this fraction ends the search by default where the gap cannot be closed.
+UNPROVABLE_GAIN = 1e-5
+#: Without a time limit a proof may split so many cones for each sign, and take so many seconds at the least.
+PROOF_NODES, LONGEST_PROOF = 150_000, 30.0
 #: Newton steps from a coarse level to the ties, roughly.
 STEPS_DOWN = 20
 #: A violation below this fraction of beta needs its neuron added, not a new search.
@@ -52,6 +59,7 @@ class Run:
     value: float = np.inf
     violation: float = -1.0
     witness: Array = field(default_factory=lambda: np.zeros(0))
+    proof: bool = True
     settled: bool = False
     step_seconds: float = 0.0
     last_step: float = field(default_factory=time.monotonic)
@@ -75,9 +83,28 @@ class Run:
         self.report(self.elapsed(), self.value, self.bound.value, self.best.width, phase)
 
     @property
+    def bounds_are_exact(self) -> bool:
+        """Whether a search can close the gap: one output and low rank. Elsewhere a relaxation is all."""
+        return self.problem.design.d <= CONE_RANK and self.problem.loss.shape[1] == 1
+
+    @property
     def search_share(self) -> float:
         """The share of the time limit after which the search gives way to the proof, which is short in high rank."""
-        return 0.6 if self.problem.design.d <= 6 else 0.8
+        return 0.6 if self.bounds_are_exact else 0.8
+
+    @property
+    def least_gain(self) -> float:
+        """The relative gain of a cycle below which the network counts as converged.
+
+        Where only a relaxation bounds the gap, the gap that remains is larger by orders of magnitude; by default the
+        last digits are left alone there. A time limit asks for them.
+        """
+        return self.tol if self.bounds_are_exact or self.time_limit is not None else max(self.tol, UNPROVABLE_GAIN)
+
+    @property
+    def most_cycles(self) -> int:
+        """Cycles of one refinement; without a time limit it should end in reasonable time, far from the gap."""
+        return 50 if self.bounds_are_exact or self.time_limit is not None else 10
 
     def search_is_over(self) -> bool:
         """Whether it is time to end the search and follow the path down, which takes about STEPS_DOWN Newton steps."""
@@ -102,22 +129,23 @@ def train(run: Run, start: Atoms | None) -> Status:
     if start is None and zero_is_optimal(run):
         return Status.OPTIMAL
     explore(run, start)
-    idle = 0
-    run.violation = 1.0
+    idle, run.violation = 0, 1.0
     while True:
         before = run.value
-        if run.violation > SLIGHT:
-            refine(run)
+        converged = run.violation <= SLIGHT or refine(run)
         settle_ties(run)
-        if prove(run, stop_at_violators=True):
+        if not run.proof:
+            return Status.CONVERGED if converged else Status.TIME_LIMIT
+        if run.bounds_are_exact and prove(run, stop_at_violators=True):
             return Status.OPTIMAL
         idle = idle + 1 if before - run.value < 0.1 * run.tol * run.value else 0
-        if run.violation <= VIOLATION or idle == PATIENCE or run.search_is_over():
+        if not run.bounds_are_exact or run.violation <= VIOLATION or idle == PATIENCE or run.search_is_over():
             break
         add_witness(run)
-    if prove(run, stop_at_violators=False):
+    stopped_early = run.bounds_are_exact and run.violation > VIOLATION
+    if (stopped_early or not run.bounds_are_exact) and prove(run, stop_at_violators=False):
         return Status.OPTIMAL
-    return Status.TIME_LIMIT if run.search_is_over() else Status.CONVERGED
+    return Status.CONVERGED if converged else Status.TIME_LIMIT
 
 
 def zero_is_optimal(run: Run) -> bool:
@@ -139,38 +167,43 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
         atoms = wide_start(problem, run.rng, width=_start_width(problem), stop=run.search_is_over)
     else:
         atoms = start
-    atoms = tidy(problem, atoms)
+    atoms = tidy(problem, atoms, exact=True)
     run.keep(atoms, "start")
     for _ in range(rounds):
         before = run.value
         atoms = join(problem, atoms, price(run, atoms))
         run.keep(atoms, "explore")
         if run.out_of_time(0.5):
-            return
-        atoms = tidy(problem, local_descent(problem, atoms, iterations=60, stop=run.search_is_over))
+            break
+        atoms = tidy(problem, local_descent(problem, atoms, iterations=60, stop=run.search_is_over), exact=True)
         run.keep(atoms, "explore")
         if before - run.value < 5e-4 * run.value or run.out_of_time(0.5):
-            return
+            break
+    # no more neurons than the rank of their fits: everything that follows costs by the neuron
+    run.keep(tidy(problem, run.best, exact=True), "explore")
 
 
-def refine(run: Run, *, cycles: int = 50) -> None:
-    """Price, follow the smoothing down to the ties, and again, until a whole cycle gains nothing."""
+def refine(run: Run) -> bool:
+    """Price, follow the smoothing down to the ties, and again, until a whole cycle gains nothing; whether it did."""
     start, gained = LEVELS[0], 1.0
-    for _ in range(cycles):
+    for _ in range(run.most_cycles):
         before = run.value
         atoms = join(run.problem, run.best, price(run, run.best))
         run.keep(atoms, "refine")
         if newton_fits(run.problem, atoms):
             levels = tuple(delta for delta in LEVELS if delta <= start)
-            atoms = descend(run, atoms, levels, pays=min(PAYS, 0.1 * gained))
+            atoms = descend(run, atoms, levels, pays=min(PAYS, max(0.1 * gained, run.least_gain)))
         else:
             atoms = local_descent(run.problem, atoms, iterations=200, dtype=np.float64, stop=run.search_is_over)
         run.keep(tidy(run.problem, atoms, exact=True), "refine", settled=True)
         gained = (before - run.value) / run.value
-        if gained < run.tol or run.search_is_over():
-            return
+        if gained < run.least_gain:
+            return True
+        if run.search_is_over():
+            return False
         # where little was gained little has to be rearranged, and the next cycle starts closer to the ties
         start = min(start, max(30 * gained, 1e-5))
+    return True
 
 
 def descend(run: Run, atoms: Atoms, levels: tuple[float, ...], pays: float) -> Atoms:
@@ -184,7 +217,7 @@ def descend(run: Run, atoms: Atoms, levels: tuple[float, ...], pays: float) -> A
         if i:
             atoms = predict(problem, atoms, levels[i - 1], delta)
         value = np.inf
-        while True:
+        for _ in range(LEVEL_ROUNDS):
             atoms = minimise_smoothed(problem, atoms, delta, steps=10, stop=run.next_step_is_late)
             run.keep(atoms, "refine")
             if run.out_of_time(0.95) or not atoms.width:
@@ -242,7 +275,10 @@ def prove(run: Run, *, stop_at_violators: bool) -> bool:
     lam = run.best.multiplier(problem)
     if problem.intercept:
         lam = problem.loss.centred(lam)
-    remaining = run.time_limit - run.elapsed() if run.time_limit is not None else max(1.0, run.elapsed())
+    if run.time_limit is None:  # counting cones instead of seconds gives the same answer on a busy machine
+        remaining, max_nodes = max(LONGEST_PROOF, 2 * run.elapsed()), PROOF_NODES
+    else:
+        remaining, max_nodes = run.time_limit - run.elapsed(), None
     gauge = bounds_of(
         problem.design,
         lam,
@@ -251,6 +287,7 @@ def prove(run: Run, *, stop_at_violators: bool) -> bool:
         deadline=time.monotonic() + max(remaining, 0.0),
         rng=run.rng,
         threshold=problem.beta * (1 + 0.1 * run.tol) if stop_at_violators else None,
+        max_nodes=max_nodes,
     )
     run.bound = run.bound.better(DualBound.at(problem, lam, gauge))
     run.violation, run.witness = gauge.lower / problem.beta - 1, gauge.witness
@@ -290,7 +327,7 @@ def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:
 
 def tidy(problem: Problem, atoms: Atoms, *, exact: bool = False) -> Atoms:
     """Merge the neurons of each cell and fit the amplitudes: the objective can only fall."""
-    return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-2, exact=exact)
+    return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-3, exact=exact)
 
 
 def _start_width(problem: Problem) -> int:

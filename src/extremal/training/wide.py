@@ -106,8 +106,8 @@ def lbfgs(
 ) -> Array:
     """Limited-memory BFGS with backtracking (Nocedal & Wright, algorithm 7.4), in the precision of theta.
 
-    SciPy's L-BFGS-B works in double precision only: measured on diabetes (width 500, 150 iterations) it takes 1.75 times
-    as long for the same objective, and on digits it mistakes the rounding of single precision for convergence.
+    SciPy's L-BFGS-B works in double precision only: measured on diabetes (width 500, 150 iterations) it takes 1.75
+    times as long for the same objective, and on digits it mistakes the rounding of single precision for convergence.
     """
     value, gradient = oracle(theta)
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=memory)
