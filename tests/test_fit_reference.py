@@ -218,7 +218,7 @@ def test_small_penalty_with_outliers(seed: int) -> None:
     X, y = rng.normal(size=(8, 2)), rng.normal(size=8)
     y[:2] += 20.0
     compare(X, y, 0.3, loss="huber", bias="none", intercept=True)
-    compare(X, y, 0.01, loss="huber", bias="none")
+    compare(X, y, 0.01, proof=1e-5, loss="huber", bias="none")
 
 
 def test_huber_far_from_its_quadratic_zone() -> None:
@@ -349,7 +349,7 @@ def test_two_identical_outputs_are_one() -> None:
     X, y = rng.normal(size=(8, 2)), rng.normal(size=8)
     single = value(X, y, 0.2 / np.sqrt(2))
     double = extremal.fit(X, np.column_stack([y, y]), beta=0.2, bias="none", time_limit=2)
-    assert double.certificate.primal == pytest.approx(2 * single, rel=1e-5)
+    assert double.certificate.primal == pytest.approx(2 * single, rel=1e-4)
     assert double.certificate.dual <= 2 * single * (1 + 1e-7)
 
 

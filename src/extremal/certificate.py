@@ -24,6 +24,8 @@ from extremal.problem import Bias, Problem, Scaling
 
 #: A pre-activation below this fraction of |u| |x_i| counts as a tie, x_i . u = 0.
 TIE = 1e-7
+#: A search that ends with a neuron known that violates g <= beta by more than this fraction has not converged.
+LARGE_VIOLATION = 1e-4
 
 
 class Status(Enum):
@@ -31,8 +33,12 @@ class Status(Enum):
 
     OPTIMAL = "globally optimal: the proven gap is within the tolerance"
     CONVERGED = (
-        "converged: no neuron that improves the network was found, but the proof of optimality is open; "
+        "converged: nothing was found that improves the network noticeably, but the proof of optimality is open; "
         "the gap shown is proven, and a longer time_limit may narrow it"
+    )
+    STALLED = (
+        "stalled: the search was ended although the witness still improves the network a little; "
+        "the gap shown is valid, and a time_limit lets the search go on"
     )
     TIME_LIMIT = "stopped at the time limit; the network and the gap shown are valid, and more time improves both"
     INTERRUPTED = "interrupted; the network is the best so far and the gap shown is valid"
@@ -271,6 +277,8 @@ def assemble(
     violation = max(lower / normal.beta - 1.0, -1.0)
     if relative_gap(primal, dual) <= tol:
         status = Status.OPTIMAL
+    elif ended is Status.CONVERGED and violation > max(10 * tol, LARGE_VIOLATION):
+        status = Status.STALLED
     elif ended is not None:
         status = ended
     else:

@@ -217,7 +217,7 @@ def check_alpha(alpha: float) -> float:
 
 
 def _warn_unless_converged(result: FitResult) -> None:
-    """Warn if the training was cut short.
+    """Warn if the training was cut short, by the clock or by its own limit on rounds.
 
     A network that has converged without a proof of optimality is the normal end in many features: the bound
     on the gauge is what is loose then, not the network. `gap_` says so; a warning at every fit would only

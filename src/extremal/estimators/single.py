@@ -107,7 +107,7 @@ class ReLURegressor(RegressionTask, _OnePenalty):
         Whether neurons have a bias, penalised with their weights, or none.
     fit_intercept : bool, default=True
         Whether the outputs have an intercept; it is not penalised.
-    tol : float, default=1e-6
+    tol : float, default=1e-4
         The gap, relative to the objective, at which the network counts as proven optimal.
     time_limit : float, optional
         Seconds after which the best network so far is returned, with its valid gap. By default the training
@@ -161,7 +161,7 @@ class ReLURegressor(RegressionTask, _OnePenalty):
         loss: str = "squared",
         bias: Bias = "penalized",
         fit_intercept: bool = True,
-        tol: float = 1e-6,
+        tol: float = 1e-4,
         time_limit: float | None = None,
         random_state: int = 0,
         warm_start: bool = False,
@@ -200,7 +200,7 @@ class ReLUClassifier(ClassificationTask, _OnePenalty):
         Whether neurons have a bias, penalised with their weights, or none.
     fit_intercept : bool, default=True
         Whether the outputs have an intercept; it is not penalised.
-    tol : float, default=1e-6
+    tol : float, default=1e-4
         The gap, relative to the objective, at which the network counts as proven optimal.
     time_limit : float, optional
         Seconds after which the best network so far is returned, with its valid gap. By default the training
@@ -255,7 +255,7 @@ class ReLUClassifier(ClassificationTask, _OnePenalty):
         loss: str = "logistic",
         bias: Bias = "penalized",
         fit_intercept: bool = True,
-        tol: float = 1e-6,
+        tol: float = 1e-4,
         time_limit: float | None = None,
         random_state: int = 0,
         warm_start: bool = False,

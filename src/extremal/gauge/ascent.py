@@ -31,6 +31,10 @@ class Candidates:
     V: Array
     value: Array
 
+    def exceed(self, beta: float, fraction: float) -> bool:
+        """Whether any value is above (1 + fraction) beta."""
+        return bool(np.any(self.value > beta * (1 + fraction)))
+
     def take(self, index: Array) -> Candidates:
         return Candidates(self.U[:, index], self.V[index], self.value[index])
 

@@ -204,7 +204,9 @@ def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str
 def refined(side: Side, bound: SideBound, method: str, options: Options) -> tuple[SideBound, str]:
     """The bound of a search; if it ended early, at most that of the relaxation (faces in rank three)."""
     decided = options.threshold is not None and bound.lower > options.threshold
-    if bound.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED) or decided:
+    # nearly parallel rows can end a coordinate descent early: exact in name, but wide
+    narrow = bound.upper <= max(options.target, bound.lower * (1 + options.tol))
+    if (bound.status is GaugeStatus.EXACT and narrow) or bound.status is GaugeStatus.INTERRUPTED or decided:
         return bound, method
     if side.rank <= 3 and len(side.rows) <= FACE_ROWS:
         other, name = face_bound(side, deadline=options.deadline), "faces"

@@ -32,6 +32,10 @@ NEAR = 100.0
 LONGEST_STEP = 0.5
 #: From this delta up, Newton directions are computed in single precision.
 COARSE = 1e-3
+#: Below this beta (in normal form) single precision has too little range.
+SMALL_BETA = 1e-7
+#: A Newton step that fails with this damping is given up.
+MOST_DAMPING = 1e5
 #: Changes of the objective below this fraction are not seen.
 ROUNDING = 1e-12
 
@@ -80,13 +84,17 @@ def minimise_smoothed(
             break
         model = linearised_at(state, theta)
         while True:
-            step = newton_step(problem, model, damping)
+            if damping > MOST_DAMPING:
+                return state.atoms
+            try:
+                step = newton_step(problem, model, damping)
+            except np.linalg.LinAlgError:  # the blocks are singular to rounding: damping lifts them
+                damping = max(8 * damping, 0.1)
+                continue
             new = refit(problem, evaluate(problem, move(state.atoms, step), delta))
             gained = state.value - new.value
             if gained >= -ROUNDING * abs(state.value):
                 break
-            if damping > 1e5:
-                return state.atoms
             damping = max(8 * damping, 0.1)
         if gained > 0.5 * step.decrease:
             damping = damping / 4 if damping > 0.02 else 0.0
@@ -106,7 +114,11 @@ def predict(problem: Problem, atoms: Atoms, delta: float, smaller: float) -> Ato
     model = replace(
         state, theta=np.where(near, centred.theta, state.theta), bend=np.where(near, centred.bend, state.bend)
     )
-    moved = refit(problem, evaluate(problem, move(atoms, newton_step(problem, model, 0.0)), smaller))
+    try:
+        step = newton_step(problem, model, 0.0)
+    except np.linalg.LinAlgError:
+        return atoms
+    moved = refit(problem, evaluate(problem, move(atoms, step), smaller))
     gained = state.value - moved.value
     return moved.take(np.flatnonzero(moved.atoms.r)).atoms if gained >= -ROUNDING * state.value else atoms
 
@@ -217,7 +229,7 @@ def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
 
     whitener = _block_whiteners(design, state, gain, np.maximum(kappa, 0.1 * beta) + damping * beta)
     # far from the ties the direction need not be exact, and single precision halves the cost of the large products
-    dtype = np.float32 if state.delta >= COARSE else np.float64
+    dtype = np.float32 if state.delta >= COARSE and beta > SMALL_BETA else np.float64
     G = _whitened_jacobian(design, state, whitener.astype(dtype), (root[:, None] * state.theta) * (sign * r))
     solve = _identity_plus_gram_solver(G)
 

@@ -25,7 +25,7 @@ VIOLATION = 1e-7
 LEVELS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 PAYS = 1e-3
 #: Rounds of pricing at one level.
-LEVEL_ROUNDS = 8
+LEVEL_ROUNDS = 5
 #: Changes of the objective below this fraction are not seen.
 ROUNDING = 1e-13
 #: A cycle that gains less than this fraction ends the search by default where the gap cannot be closed.
@@ -36,6 +36,8 @@ PROOF_NODES, LONGEST_PROOF = 150_000, 30.0
 STEPS_DOWN = 20
 #: A violation below this fraction of beta needs its neuron added, not a new search.
 SLIGHT = 1e-4
+#: Cycles in a row without gain, though violators are known, before those are left alone.
+MOST_IDLE = 3
 #: Rounds of proof and refinement that gain nothing before the violators they found are left as they are.
 PATIENCE = 5
 #: New neurons are added down to this delta only: closer to the ties they would have to cross too many kinks.
@@ -102,9 +104,14 @@ class Run:
         return self.tol if self.bounds_are_exact or self.time_limit is not None else max(self.tol, UNPROVABLE_GAIN)
 
     @property
+    def least_violation(self) -> float:
+        """The fraction by which the gauge may exceed beta: the gap that it leaves is within the tolerance."""
+        return 0.1 * self.tol
+
+    @property
     def most_cycles(self) -> int:
         """Cycles of one refinement; without a time limit it should end in reasonable time, far from the gap."""
-        return 50 if self.bounds_are_exact or self.time_limit is not None else 10
+        return 50 if self.bounds_are_exact or self.time_limit is not None else 8
 
     def search_is_over(self) -> bool:
         """Whether it is time to end the search and follow the path down, which takes about STEPS_DOWN Newton steps."""
@@ -139,10 +146,10 @@ def train(run: Run, start: Atoms | None) -> Status:
         if run.bounds_are_exact and prove(run, stop_at_violators=True):
             return Status.OPTIMAL
         idle = idle + 1 if before - run.value < 0.1 * run.tol * run.value else 0
-        if not run.bounds_are_exact or run.violation <= VIOLATION or idle == PATIENCE or run.search_is_over():
+        if not run.bounds_are_exact or run.violation <= run.least_violation or idle == PATIENCE or run.search_is_over():
             break
         add_witness(run)
-    stopped_early = run.bounds_are_exact and run.violation > VIOLATION
+    stopped_early = run.bounds_are_exact and run.violation > run.least_violation
     if (stopped_early or not run.bounds_are_exact) and prove(run, stop_at_violators=False):
         return Status.OPTIMAL
     return Status.CONVERGED if converged else Status.TIME_LIMIT
@@ -185,10 +192,11 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
 
 def refine(run: Run) -> bool:
     """Price, follow the smoothing down to the ties, and again, until a whole cycle gains nothing; whether it did."""
-    start, gained = LEVELS[0], 1.0
+    start, gained, idle = LEVELS[0], 1.0, 0
     for _ in range(run.most_cycles):
         before = run.value
-        atoms = join(run.problem, run.best, price(run, run.best))
+        violators = price(run, run.best, effort=4**idle)
+        atoms = join(run.problem, run.best, violators)
         run.keep(atoms, "refine")
         if newton_fits(run.problem, atoms):
             levels = tuple(delta for delta in LEVELS if delta <= start)
@@ -196,13 +204,16 @@ def refine(run: Run) -> bool:
         else:
             atoms = local_descent(run.problem, atoms, iterations=200, dtype=np.float64, stop=run.search_is_over)
         run.keep(tidy(run.problem, atoms, exact=True), "refine", settled=True)
-        gained = (before - run.value) / run.value
-        if gained < run.least_gain:
-            return True
+        gained = (before - run.value) / max(run.value, 1e-300)
         if run.search_is_over():
             return False
-        # where little was gained little has to be rearranged, and the next cycle starts closer to the ties
-        start = min(start, max(30 * gained, 1e-5))
+        if gained >= run.least_gain:
+            # where little was gained little has to be rearranged, and the next cycle starts closer to the ties
+            start, idle = min(start, max(30 * gained, 1e-5)), 0
+        elif run.bounds_are_exact or idle == MOST_IDLE or (idle > 1 and not violators.exceed(run.problem.beta, SLIGHT)):
+            return True  # where bounds are exact, the proof looks for violators better than more starts do
+        else:  # look harder, and step back from the ties, where new neurons are of little use
+            start, idle = min(LEVELS[0], 100 * start), idle + 1
     return True
 
 
@@ -286,7 +297,7 @@ def prove(run: Run, *, stop_at_violators: bool) -> bool:
         tol=0.1 * run.tol,
         deadline=time.monotonic() + max(remaining, 0.0),
         rng=run.rng,
-        threshold=problem.beta * (1 + 0.1 * run.tol) if stop_at_violators else None,
+        threshold=problem.beta * (1 + run.least_violation) if stop_at_violators else None,
         max_nodes=max_nodes,
     )
     run.bound = run.bound.better(DualBound.at(problem, lam, gauge))
@@ -306,10 +317,10 @@ def add_witness(run: Run) -> None:
     run.settled = False
 
 
-def price(run: Run, atoms: Atoms) -> Candidates:
+def price(run: Run, atoms: Atoms, effort: int = 1) -> Candidates:
     """Mutually distinct neurons that improve the network, best first."""
     problem = run.problem
-    starts = pricing_starts(problem)
+    starts = effort * pricing_starts(problem)
     U = random_starts(problem.design, starts, run.rng, atoms.U)
     found = ascend(problem.design, atoms.multiplier(problem), U, rounds=12, sweeps=20, rng=run.rng)
     return distinct(found.take(np.flatnonzero(found.value > problem.beta * (1 + VIOLATION))), starts // 2)
