@@ -20,12 +20,23 @@ from extremal import Network, ReLUClassifier, ReLUClassifierCV, ReLURegressor, R
 from extremal.estimators.rows import DistinctRows
 
 # The search over alphas is the same for short and long grids, and the checks fit some eighty models each.
-GRID = {"alphas": [0.1, 0.01], "cv": 3}
-ESTIMATORS = [ReLURegressor(), ReLUClassifier(), ReLURegressorCV(**GRID), ReLUClassifierCV(**GRID)]
+GRID = {"alphas": [0.3, 0.1], "cv": 2}
+SINGLE = [ReLURegressor(), ReLUClassifier()]
+CROSS_VALIDATED = [ReLURegressorCV(**GRID), ReLUClassifierCV(**GRID)]
 
 
-@parametrize_with_checks(ESTIMATORS)
+@parametrize_with_checks(SINGLE)
 def test_scikit_learn(estimator, check):
+    run_check(estimator, check)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(CROSS_VALIDATED)
+def test_scikit_learn_cross_validated(estimator, check):
+    run_check(estimator, check)
+
+
+def run_check(estimator, check):
     with warnings.catch_warnings():
         # warnings about what the checks do on purpose: column vectors as targets, classes of one member, ...
         warnings.simplefilter("ignore")
