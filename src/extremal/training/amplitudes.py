@@ -77,7 +77,7 @@ def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:
     diagonal = np.diag(Q)
     # a neuron that is dead on all rows has a zero here; it keeps a tiny curvature, and its cost empties it
     scale = np.sqrt(np.maximum(diagonal, max(1e-30 * diagonal.max(initial=0.0), 1e-300)))
-    best, best_value = x, 0.5 * x @ Q @ x + linear @ x
+    best, best_value = x, np.inf
     for _ in range(3 * x.size + 10):
         index = np.flatnonzero(support)
         block = Q[np.ix_(index, index)] / np.outer(scale[index], scale[index])
@@ -95,9 +95,9 @@ def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:
         x = np.zeros_like(x)
         x[index] = goal
         value = 0.5 * x @ Q @ x + linear @ x
-        if value >= best_value and best is not start:
+        if value >= best_value:
             break
-        best, best_value = x.copy(), min(value, best_value)
+        best, best_value = x.copy(), value
         gradient = np.where(support, 0.0, (Q @ x + linear) / scale)
         worst = int(np.argmin(gradient))
         if gradient[worst] > -1e-13 * float(np.abs(linear / scale).max()):

@@ -136,10 +136,11 @@ def train(run: Run, start: Atoms | None) -> Status:
     if start is None and zero_is_optimal(run):
         return Status.OPTIMAL
     explore(run, start)
-    idle, run.violation = 0, 1.0
+    idle, converged, search_again = 0, False, True
     while True:
         before = run.value
-        converged = run.violation <= SLIGHT or refine(run)
+        if search_again:
+            converged = refine(run)
         settle_ties(run)
         if not run.proof:
             return Status.CONVERGED if converged else Status.TIME_LIMIT
@@ -148,6 +149,7 @@ def train(run: Run, start: Atoms | None) -> Status:
         idle = idle + 1 if before - run.value < 0.1 * run.tol * run.value else 0
         if not run.bounds_are_exact or run.violation <= run.least_violation or idle == PATIENCE or run.search_is_over():
             break
+        search_again = run.violation > SLIGHT
         add_witness(run)
     stopped_early = run.bounds_are_exact and run.violation > run.least_violation
     if (stopped_early or not run.bounds_are_exact) and prove(run, stop_at_violators=False):
