@@ -192,7 +192,7 @@ def main() -> None:
     add = parser.add_argument
     add("--problems", type=names_in(list(DATA)), default=list(MAIN), help=f"of {', '.join(DATA)}")
     add("--peers", type=names_in(list(PEERS)), default=list(PEERS), help=f"of {', '.join(PEERS)}")
-    add("--data", type=Path, default=Path("../shared/data"), help="folder with the CSV files")
+    add("--data", type=Path, default=Path("data"), help="folder with the CSV files")
     add("--time-limit", type=float, default=120.0, help="seconds for each method and problem")
     add("--out", type=Path, help="also write the table to this file")
     options = parser.parse_args()

@@ -69,7 +69,7 @@ def lines(folder: Path) -> Iterator[str]:
 def main() -> None:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with the CSV files")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the CSV files")
     options = parser.parse_args()
     with threadpool_limits(1):
         for line in lines(options.data):

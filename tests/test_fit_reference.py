@@ -18,7 +18,7 @@ from reference import Array, Optimum
 few = settings(max_examples=40, phases=(Phase.explicit, Phase.generate))
 LOSSES = ["squared", "logistic", "huber", "squared_hinge"]
 FAMILIES = ["gaussian", "grid", "duplicated", "zero rows", "collinear", "wide", "nearly equal", "signs"]
-#: The agreement that the issue asks for, relative to the optimal value; the reference adds its own error.
+#: The agreement that is asked for, relative to the optimal value; the reference adds its own error.
 AGREEMENT = 1e-8
 
 

@@ -78,7 +78,7 @@ class Problem:
 
     @cached_property
     def zero_value(self) -> float:
-        """The objective of the zero network: what the tolerances are relative to."""
+        """The objective of the zero network, the worst that an optimal network can have."""
         return self.value(self.zero_network)
 
     def with_best_intercept(self, network: Network) -> Network:
