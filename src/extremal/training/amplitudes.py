@@ -72,6 +72,8 @@ def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:
     Lawson & Hanson's method: solve on the support, walk to the first bound in the way, release the worst multiplier.
     """
     x = start.copy()
+    if x.size == 0:
+        return x
     bounded = np.arange(x.size) < x.size - n_free
     support = (x > 0) | ~bounded
     diagonal = np.diag(Q)
