@@ -242,18 +242,14 @@ def certify(
     rng = np.random.default_rng(random_state)
     lam = normal.multiplier(inside)
     gauge = bounds_of(normal.design, lam, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng)
-    bound = DualBound.trivial(normal)
-    if normal.intercept:
-        centred = normal.loss.centred(lam)
-        if np.abs(centred - lam).max() > 1e-9 * np.abs(lam).max():
-            gauge_centred = bounds_of(
-                normal.design, centred, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng
+    feasible, of_feasible = lam, gauge
+    if normal.intercept:  # the dual asks for columns that sum to zero, and for the gauge of that very point
+        feasible = normal.loss.centred(lam)
+        if not np.array_equal(feasible, lam):
+            of_feasible = bounds_of(
+                normal.design, feasible, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng
             )
-            bound = bound.better(DualBound.at(normal, centred, gauge_centred))
-        else:
-            bound = bound.better(DualBound.at(normal, centred, gauge))
-    else:
-        bound = bound.better(DualBound.at(normal, lam, gauge))
+    bound = DualBound.trivial(normal).better(DualBound.at(normal, feasible, of_feasible))
     return assemble(problem, normal, scaling, network, bound, gauge.lower, gauge.witness, tol)
 
 

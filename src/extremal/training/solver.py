@@ -193,7 +193,7 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
 
 
 def refine(run: Run) -> bool:
-    """Price, follow the smoothing down to the ties, and again, until a whole cycle gains nothing; whether it did."""
+    """Price, follow the smoothing down to the ties, and again, until nothing is gained; False if time ran out first."""
     start, gained, idle = LEVELS[0], 1.0, 0
     for _ in range(run.most_cycles):
         before = run.value
