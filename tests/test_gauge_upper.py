@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
-import threading
 import time
 import warnings
 from itertools import product
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.optimize import lsq_linear
+from scipy.optimize import lsq_linear, minimize
 
 from extremal.design import Array, Design
 from extremal.gauge import search
@@ -20,7 +18,8 @@ from extremal.gauge.bounds import GaugeStatus, SideBound
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.lifted import Relaxation, lifted_bound, secular
-from extremal.gauge.search import sector, upper_bounds
+from extremal.gauge.outputs import cone_height
+from extremal.gauge.search import upper_bounds
 from extremal.gauge.sides import Side, reduce_side
 from extremal.gauge.subsets import subset_bound
 
@@ -332,16 +331,31 @@ def test_interrupt_leaves_a_valid_interval(shape: tuple[int, int], monkeypatch: 
     check_sound(X, lam, bounds)
 
 
-@pytest.mark.parametrize("shape", [(500, 6), (1500, 60)])
-def test_control_c(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("shape", "looks"), [((500, 6), 3), ((500, 6), 20), ((300, 20), 3), ((300, 20), 30)])
+def test_control_c(shape: tuple[int, int], looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at any look at the clock: the interval is valid, and says that it was interrupted."""
     rng = np.random.default_rng(2)
     X, lam = rng.normal(size=shape), rng.normal(size=shape[0])
-    timer = threading.Timer(0.05, _thread.interrupt_main)
-    timer.start()
-    bounds = upper_bounds(Design(X), lam, tol=1e-9)
-    timer.join()
+    clock = Clock(looks)
+    monkeypatch.setattr(time, "monotonic", clock)
+    bounds = upper_bounds(Design(X), lam, tol=1e-9, deadline=1e9)
+    assert clock.looks == 0
     assert bounds.status is GaugeStatus.INTERRUPTED
     check_sound(X, lam, bounds)
+
+
+class Clock:
+    """A clock at which Ctrl-C is pressed after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def __call__(self) -> float:
+        self.looks -= 1
+        if self.looks == 0:
+            raise KeyboardInterrupt
+        self.looks = max(self.looks, 0)
+        return 0.0
 
 
 @pytest.mark.parametrize(("n", "d", "c"), [(20, 2, 2), (25, 3, 2), (20, 3, 3), (30, 9, 2), (10, 4, 12)])
@@ -355,10 +369,47 @@ def test_several_outputs(n: int, d: int, c: int) -> None:
     assert single.gap <= 2e-6 or d > 6
 
 
-def test_sector_is_the_maximum() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        p, q, angle = rng.uniform(0, 2), rng.uniform(0, 2), rng.uniform(0.1, 1.5)
-        t = np.linspace(0, angle, 20001)
-        values = (p * np.sin(angle - t) + q * np.sin(t)) / np.sin(angle)
-        assert sector(p, q, angle) == pytest.approx(values.max(), rel=1e-6)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 9), d=st.integers(1, 3), c=st.integers(2, 4))
+@fast
+def test_several_outputs_are_exact_in_low_rank(seed: int, n: int, d: int, c: int) -> None:
+    """max over v of the gauge of Lam v, for the v of a fine random net, never exceeds it, and an ascent attains it."""
+    rng = np.random.default_rng(seed)
+    X, Lam = rng.integers(-2, 3, (n, d)).astype(float), rng.normal(size=(n, c))
+    bounds = upper_bounds(Design(X), Lam)
+    assert bounds.gap <= 2e-6
+    best, _ = climb(X, Lam, rng, starts=60)
+    assert best <= bounds.upper * (1 + 1e-12)
+    V = rng.normal(size=(c, 20))
+    sides = [upper_bounds(Design(X), Lam @ v).lower for v in (V / np.linalg.norm(V, axis=0)).T]
+    assert max(sides) <= bounds.upper * (1 + 1e-12)
+
+
+def test_outputs_that_sum_to_zero_count_as_one_less() -> None:
+    """The multiplier of a softmax has rank c - 1, and a rotation of the outputs changes nothing."""
+    rng = np.random.default_rng(1)
+    X, Lam = rng.normal(size=(20, 3)), rng.normal(size=(20, 3))
+    Lam -= Lam.mean(axis=1, keepdims=True)
+    turned = Lam @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    bounds, other = upper_bounds(Design(X), Lam), upper_bounds(Design(X), turned)
+    assert bounds.gap <= 2e-6
+    assert other.lower == pytest.approx(bounds.lower, rel=2e-6)
+    padded = upper_bounds(Design(X), np.hstack([Lam, np.zeros((20, 9))]))
+    assert padded.upper == pytest.approx(bounds.upper, rel=2e-6)
+
+
+@given(seed=st.integers(0, 10_000), c=st.integers(1, 5))
+@fast
+def test_cone_height_bounds_the_interpolation(seed: int, c: int) -> None:
+    rng = np.random.default_rng(seed)
+    V = rng.normal(size=(c, c)) + 2 * np.eye(c)
+    V /= np.linalg.norm(V, axis=0)
+    assume(np.linalg.cond(V) < 1e3)
+    heights = rng.uniform(0, 2, c)
+    bound = cone_height(V, heights)
+    weights = rng.exponential(size=(c, 4000)) * rng.integers(0, 2, (c, 4000))
+    inside = heights @ weights / np.maximum(np.linalg.norm(V @ weights, axis=0), 1e-300)
+    assert inside.max() <= bound
+    above = {"type": "ineq", "fun": lambda p: V.T @ p - heights, "jac": lambda p: V.T}
+    start = 2 * np.linalg.solve(V.T, heights)
+    solution = minimize(lambda p: p @ p, start, jac=lambda p: 2 * p, constraints=above)
+    assert bound <= np.linalg.norm(solution.x) * (1 + 1e-5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.lifted import lifted_bound
+from extremal.gauge.outputs import MANY_OUTPUTS, largest_height
 from extremal.gauge.sides import EPS, Side, reduce_side
 from extremal.gauge.subsets import subset_bound
 
@@ -26,8 +26,9 @@ FEW_ROWS, SUBSET_WORK = 12, 3e8
 #: Up to this many rows the faces in dimension three are enumerated if the cones did not finish.
 FACE_ROWS = 600
 
-#: Directions of the half circle with which the gauge of two outputs is bounded.
-SECTORS = 4
+#: With several outputs: the directions that are tried at most, the share of the remaining time and of the nodes that
+#: one may take, and the share of the largest height below which the others need not be known.
+MOST_DIRECTIONS, DIRECTION_SHARE, FAR_BELOW = 400, 0.1, 0.9
 
 #: From the best to the worst way to end.
 ORDER = (
@@ -220,53 +221,50 @@ def refined(side: Side, bound: SideBound, method: str, options: Options) -> tupl
 
 
 def several_outputs(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
-    """g(Lam)^2 <= sum_k g((Lam V)_k)^2 for every orthogonal V: the right singular vectors and I are tried.
-
-    For two outputs the half circle is divided as well: v -> M(Lam v) is convex and positively homogeneous, so
-    between two directions it is below the interpolation of its values there.
-    """
+    """Branch and bound over the directions of the outputs, in the row space of Lam."""
     largest = float(np.abs(Lam).max())
     if largest == 0.0:
         return summary(design, Lam, 0.0, [start], GaugeStatus.EXACT, "zero", options)
-    c = Lam.shape[1]
-    frames = [np.linalg.svd(Lam / largest, full_matrices=False)[2].T, np.eye(c)]
-    frames = [frame for frame in frames if frame.shape == (c, c)]
-    angles = np.pi * np.arange(SECTORS) / SECTORS
-    circle = np.stack([np.cos(angles), np.sin(angles)])
-    calls = sum(frame.shape[1] for frame in frames) + (SECTORS if c == 2 else 0)
-    free = replace(options, threshold=None, lower=0.0)
-    uppers, directions, statuses, methods = [], [start], [], []
+    reduced, frame, slack = outputs_row_space(design, Lam)
+    directions, statuses, methods = [start], [], []
+    lower, c = options.lower, frame.shape[1]
+    # a height well below the largest one need not be known: narrow cones around it are dismissed all the same
+    needed = FAR_BELOW if c <= MANY_OUTPUTS else 0.0
+    nodes = None if options.max_nodes is None else int(options.max_nodes * DIRECTION_SHARE)
 
-    def bound_columns(V: Array) -> list[Sides]:
-        nonlocal calls
-        found = []
-        for column in (Lam @ V).T:
-            stop = GaugeStatus.INTERRUPTED in statuses
-            current = replace(free, deadline=0.0 if stop else free.until(1 / calls))
-            calls -= 1
-            found.append(both_sides(design, column, current, start))
-            directions.extend(found[-1].directions)
-            statuses.append(found[-1].status)
-            methods.append(found[-1].method)
-        return found
+    def ask(v: Array) -> tuple[float, float]:
+        nonlocal lower
+        stopped = GaugeStatus.INTERRUPTED in statuses
+        deadline = 0.0 if stopped else options.until(DIRECTION_SHARE)
+        current = Options(options.tol, deadline, needed * lower, None, nodes)
+        sides = both_sides(design, reduced @ v, current, start)
+        directions.extend(sides.directions)
+        statuses.append(sides.status)
+        methods.append(sides.method)
+        lower = max(lower, *(attained(design, Lam, u) for u in sides.directions), 0.0)
+        return sides.uppers
 
-    for frame in frames:
-        uppers.append(float(np.linalg.norm([sides.upper for sides in bound_columns(frame)])))
-    if c == 2:
-        sides = bound_columns(circle)
-        values = [s.uppers[0] for s in sides] + [s.uppers[1] for s in sides]
-        uppers.append(max(sector(p, q, np.pi / SECTORS) for p, q in pairwise([*values, values[0]])))
-    upper = min(uppers) * (1 + 16 * EPS * (c + 1))
-    status = worst([GaugeStatus.RELAXATION, *statuses])
-    return summary(design, Lam, upper, directions, status, "outputs one by one", options)
+    def is_enough(upper: float) -> bool:
+        decided = options.threshold is not None and lower > options.threshold
+        late = options.deadline is not None and time.monotonic() > options.deadline
+        target = max(lower * (1 + options.tol), options.threshold or 0.0)
+        return upper + slack <= target or decided or late or GaugeStatus.INTERRUPTED in statuses
+
+    upper, ended = largest_height(np.eye(c), ask, is_enough=is_enough, most=MOST_DIRECTIONS)
+    statuses.append(ended)
+    if options.deadline is not None and time.monotonic() > options.deadline:
+        statuses.append(GaugeStatus.TIME_LIMIT)
+    method = " and ".join(dict.fromkeys(methods)) + f" in {len(methods)} directions of the outputs"
+    return summary(design, Lam, upper + slack, directions, worst(statuses), method, options)
 
 
-def sector(p: float, q: float, angle: float) -> float:
-    """max of p a + q b over a, b >= 0 with |a v + b w| <= 1, for unit vectors v, w at an angle."""
-    cosine, sine = np.cos(angle), np.sin(angle)
-    if min(p, q) <= max(p, q) * cosine:
-        return max(p, q)
-    return float(np.hypot(p, (q - p * cosine) / sine))
+def outputs_row_space(design: Design, Lam: Array) -> tuple[Array, Array, float]:
+    """(Lam V, V, slack) with orthonormal V (c, r) and g(Lam) <= g(Lam V) + slack."""
+    largest = float(np.abs(Lam).max())
+    _, singular, Vt = np.linalg.svd(Lam / largest, full_matrices=False)
+    V = Vt[singular > 1e-13 * singular[0]].T
+    reduced = Lam @ V
+    return reduced, V, largest_sum(design, Lam - reduced @ V.T)
 
 
 def summary(

@@ -1,4 +1,4 @@
-"""Newton's method on a smoothing that keeps homogeneity, followed down to the ties. One output.
+"""Newton's method on a smoothing that keeps homogeneity, followed down to the ties.
 
 At small beta most degrees of freedom of an optimal network are ties, x_i . u_j = 0 exactly, where the objective has a
 kink; first-order methods stall there. The smoothing replaces (z)_+ by
@@ -51,9 +51,19 @@ class Smoothed:
     phi: Array  # (n, m)
     theta: Array  # (n, m) phi'
     bend: Array  # (n, m) phi''
-    lam: Array  # (n,) -grad loss
-    curvature: Array  # (n,) of the loss
+    lam: Array  # (n, c) -grad loss
+    root: Array  # (n, c, c), root root^T = the curvature of the loss
     value: float
+
+    @property
+    def gain(self) -> Array:
+        """lam v_j, what a unit of neuron j's feature takes off the loss, shape (n, m)."""
+        return self.lam @ self.atoms.V.T
+
+    @property
+    def moment(self) -> Array:
+        """lam^T phi_j: the outer weight that would gain most, shape (m, c)."""
+        return self.phi.T @ self.lam
 
     def take(self, index: Array) -> Smoothed:
         if index.size == self.atoms.width:
@@ -67,24 +77,31 @@ class Step:
     """A Newton step and the decrease that its model predicts."""
 
     directions: Array  # (d, m)
+    outer: Array  # (m, c)
     amplitudes: Array  # (m,)
-    intercept: Array  # (1,)
+    intercept: Array  # (c,)
     decrease: float
 
 
 def minimise_smoothed(
-    problem: Problem, atoms: Atoms, delta: float, *, steps: int, stop: Callable[[], bool] = lambda: False
+    problem: Problem,
+    atoms: Atoms,
+    delta: float,
+    *,
+    steps: int,
+    most_damping: float = MOST_DAMPING,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Atoms:
     """Damped primal-dual Newton steps at a fixed delta. Neurons whose amplitude vanishes are dropped."""
     tol = max(1e-2 * delta, 1e-8) * problem.beta
     state = evaluate(problem, atoms, delta)
-    theta, damping = state.theta, 0.0
+    theta, damping, left = state.theta, 0.0, residual(problem, state)
     for _ in range(steps):
-        if residual(problem, state) < tol or stop():
+        if left < tol or stop():
             break
         model = linearised_at(state, theta)
         while True:
-            if damping > MOST_DAMPING:
+            if damping > most_damping:
                 return state.atoms
             try:
                 step = newton_step(problem, model, damping)
@@ -103,6 +120,9 @@ def minimise_smoothed(
         theta = advance_multipliers(theta, model, state, new)
         alive = np.flatnonzero(new.atoms.r > 1e-9 * new.atoms.r.max(initial=0.0))
         state, theta = new.take(alive), theta[:, alive]
+        before, left = left, residual(problem, state)
+        if gained <= ROUNDING * abs(state.value) and left > 0.5 * before:
+            break  # all that is left is rounding
     return state.atoms
 
 
@@ -137,28 +157,41 @@ def evaluate(problem: Problem, atoms: Atoms, delta: float) -> Smoothed:
     eps = delta * problem.design.row_norms
     z = problem.design.forward(atoms.U)
     phi, theta, bend = smooth(z, eps)
-    return _with_outputs(problem, atoms, Smoothed(atoms, delta, eps, z, phi, theta, bend, eps, eps, 0.0))
+    unknown: Array = np.zeros(0)
+    return _with_outputs(problem, atoms, Smoothed(atoms, delta, eps, z, phi, theta, bend, unknown, unknown, 0.0))
 
 
 def _with_outputs(problem: Problem, atoms: Atoms, features: Smoothed) -> Smoothed:
     """The state for other amplitudes of the same directions."""
-    F = (features.phi @ (atoms.r * atoms.V[:, 0]) + atoms.intercept[0])[:, None]
+    F = features.phi @ (atoms.V * atoms.r[:, None]) + atoms.intercept
     loss = problem.loss
     value = loss.value(F) + problem.beta * float(atoms.r.sum())
-    lam, curvature = loss.dual(F)[:, 0], loss.curvature(F)[:, 0, 0]
-    return replace(features, atoms=atoms, lam=lam, curvature=curvature, value=value)
+    return replace(features, atoms=atoms, lam=loss.dual(F), root=_square_roots(loss.curvature(F)), value=value)
+
+
+def _square_roots(matrices: Array) -> Array:
+    """R with R R^T = M for positive semidefinite M, shape (n, c, c)."""
+    if matrices.shape[1] == 1:
+        return np.sqrt(matrices)
+    values, vectors = np.linalg.eigh(matrices)
+    return vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
 
 
 def residual(problem: Problem, state: Smoothed) -> float:
-    """The largest violation of stationarity, in the units of beta: over directions, amplitudes and intercept."""
+    """The largest violation of stationarity, in the units of beta: over both layers' directions, sizes, intercept."""
     atoms = state.atoms
-    gain = state.lam[:, None] * atoms.V[:, 0]
-    tangent = problem.design.adjoint(gain * state.theta)
-    tangent -= atoms.U * np.einsum("ij,ij->j", atoms.U, tangent)
-    amplitude = problem.beta - np.einsum("ij,ij->j", gain, state.phi)
-    free = abs(float(state.lam.sum())) if problem.intercept else 0.0
-    worst = np.linalg.norm(tangent, axis=0).max(initial=0.0)
-    return max(float(worst), float(np.abs(amplitude).max(initial=0.0)), free)
+    inner = problem.design.adjoint(state.gain * state.theta)
+    inner -= atoms.U * np.einsum("ij,ij->j", atoms.U, inner)
+    outer, growth = split(state.moment, atoms.V)
+    free = np.abs(state.lam.sum(axis=0)).max() if problem.intercept else 0.0
+    tangents = (np.linalg.norm(inner, axis=0).max(initial=0.0), np.linalg.norm(outer, axis=1).max(initial=0.0))
+    return float(max(*tangents, np.abs(problem.beta - growth).max(initial=0.0), free))
+
+
+def split(moment: Array, V: Array) -> tuple[Array, Array]:
+    """The parts of the rows of `moment` across and along the unit rows of V."""
+    along = np.einsum("jk,jk->j", moment, V)
+    return moment - along[:, None] * V, along
 
 
 def linearised_at(state: Smoothed, theta: Array) -> Smoothed:
@@ -182,79 +215,106 @@ def move(atoms: Atoms, step: Step) -> Atoms:
     length = np.linalg.norm(step.directions, axis=0)
     U = atoms.U + step.directions * np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-300))
     U /= np.linalg.norm(U, axis=0)
-    return Atoms(U, atoms.V, np.maximum(atoms.r + step.amplitudes, 0), atoms.intercept + step.intercept)
+    length = np.linalg.norm(step.outer, axis=1, keepdims=True)
+    V = atoms.V + step.outer * np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-300))
+    V /= np.linalg.norm(V, axis=1, keepdims=True)
+    return Atoms(U, V, np.maximum(atoms.r + step.amplitudes, 0), atoms.intercept + step.intercept)
 
 
 def refit(problem: Problem, state: Smoothed) -> Smoothed:
     """One step of the convex problem in the amplitudes for the smoothed features; exact for the squared loss."""
-    atoms = state.atoms
-    columns = state.phi * atoms.V[:, 0]
-    gradient = problem.beta - columns.T @ state.lam
-    point = atoms.r
-    if problem.intercept:
-        columns = np.column_stack([columns, np.ones(len(columns))])
-        gradient = np.append(gradient, -state.lam.sum())
-        point = np.append(point, atoms.intercept)
-    gram = (columns.T * state.curvature) @ columns
+    atoms, free = state.atoms, problem.loss.shape[1] if problem.intercept else 0
+    columns = _amplitude_columns(problem, state)
+    gradient = _amplitude_gradient(problem, state)
+    point = np.concatenate([atoms.r, atoms.intercept[:free]])
+    gram = columns.T @ columns
     gram[np.diag_indices_from(gram)] *= 1 + 1e-12
-    best = nonnegative_quadratic(gram, gradient - gram @ point, point, int(problem.intercept), 1e-9, 100)
+    best = nonnegative_quadratic(gram, gradient - gram @ point, point, free, 1e-9, 100)
     m = atoms.width
-    trial = atoms.with_amplitudes(best[:m], best[m:] if problem.intercept else atoms.intercept)
+    trial = atoms.with_amplitudes(best[:m], best[m:] if free else atoms.intercept)
     new = _with_outputs(problem, trial, state)
     return new if new.value <= state.value else state
 
 
-def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
-    """The Newton step in (directions, amplitudes, intercept) by Schur complements.
+def _amplitude_columns(problem: Problem, state: Smoothed) -> Array:
+    """The outputs' Jacobian in (amplitudes, intercept), times the root of the curvature: shape (n c, m + free)."""
+    n, c, _ = state.root.shape
+    columns = state.phi[:, None, :] * np.einsum("ikl,jk->ilj", state.root, state.atoms.V)
+    if problem.intercept:
+        columns = np.concatenate([columns, state.root.transpose(0, 2, 1)], axis=2)
+    return columns.reshape(n * c, -1)
 
-    With the tangential blocks B_j = r_j (kappa_j I + X_t^T diag((-c)_+ phi'') X_t), c = lam v_j, the features' Jacobian
-    F in the directions and Phi in the amplitudes (both weighted by the root of the loss' curvature), the system is
+
+def _amplitude_gradient(problem: Problem, state: Smoothed) -> Array:
+    gradient = problem.beta - split(state.moment, state.atoms.V)[1]
+    return np.concatenate([gradient, -state.lam.sum(axis=0)]) if problem.intercept else gradient
+
+
+def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
+    """The Newton step in (directions of both layers, amplitudes, intercept) by Schur complements.
+
+    With a block B_j for the two directions of each neuron (`_block_whiteners`), the outputs' Jacobian F in the
+    directions and Phi in the amplitudes (both weighted by the root of the loss' curvature), the system is
 
         [ B + F^T F   F^T Phi   ] [p  ]     [g_p  ]
         [ Phi^T F     Phi^T Phi ] [rho] = - [g_rho].
-
-    Kinks that bend downwards ((c)_+) are left out of B, which keeps it positive definite.
     """
-    design, beta, atoms = problem.design, problem.beta, state.atoms
-    sign, r, m, d = atoms.V[:, 0], atoms.r, atoms.width, problem.design.d
-    root = np.sqrt(state.curvature)
-    gain = state.lam[:, None] * sign
+    design, atoms = problem.design, state.atoms
+    r, m, d = atoms.r, atoms.width, design.d
+    gain = state.gain
     kappa = np.einsum("ij,ij,ij->j", gain, state.theta, state.z)
-    g_p = (atoms.U * kappa - design.adjoint(gain * state.theta)) * r
-    g_rho = beta - np.einsum("ij,ij->j", gain, state.phi)
-    Phi = root[:, None] * state.phi * sign
-    if problem.intercept:
-        Phi = np.column_stack([Phi, root])
-        g_rho = np.append(g_rho, -state.lam.sum())
+    inner = atoms.U * kappa - design.adjoint(gain * state.theta)
+    outer, _ = split(state.moment, atoms.V)
+    g_p = np.concatenate([inner.T, -outer[:, : _outer_size(state)]], axis=1) * r[:, None]
+    g_rho = _amplitude_gradient(problem, state)
+    Phi = _amplitude_columns(problem, state)
 
-    whitener = _block_whiteners(design, state, gain, np.maximum(kappa, 0.1 * beta) + damping * beta)
+    whitener = _block_whiteners(problem, state, gain, kappa, damping)
     # far from the ties the direction need not be exact, and single precision halves the cost of the large products
-    dtype = np.float32 if state.delta >= COARSE and beta > SMALL_BETA else np.float64
-    G = _whitened_jacobian(design, state, whitener.astype(dtype), (root[:, None] * state.theta) * (sign * r))
+    dtype = np.float32 if state.delta >= COARSE and problem.beta > SMALL_BETA else np.float64
+    G = _whitened_jacobian(design, state, whitener.astype(dtype))
     solve = _identity_plus_gram_solver(G)
 
-    q = np.einsum("jab,bj->ja", whitener, g_p).ravel()
+    q = np.einsum("jab,jb->ja", whitener, g_p).ravel()
     solved = solve(Phi)
     schur = Phi.T @ solved
     schur[np.diag_indices_from(schur)] += 1e-13 * np.trace(schur) / schur.shape[0] + 1e-300
     rho = _bounded_solve(schur, solved.T @ _product(G.T, q) - g_rho, r)
     q = q + _product(G, Phi @ rho)
     q = q - _product(G, solve(_product(G.T, q)))
-    p = -np.einsum("jab,ja->bj", whitener, q.reshape(m, d))
+    p = -np.einsum("jab,ja->jb", whitener, q.reshape(m, -1))
     decrease = -0.5 * float(np.vdot(p, g_p) + rho @ g_rho)
-    return Step(p, rho[:m], rho[m:] if problem.intercept else np.zeros(1), decrease)
+    turn = p[:, d:] if p.shape[1] > d else np.zeros_like(atoms.V)
+    return Step(p[:, :d].T, turn, rho[:m], rho[m:] if problem.intercept else np.zeros_like(atoms.intercept), decrease)
 
 
-def _whitened_jacobian(design: Design, state: Smoothed, whitener: Array, scale: Array) -> Array:
-    """B^{-1/2} F^T, shape (m d, n): for each neuron whitener (X^T - u z^T) diag(scale)."""
-    m, d, _ = whitener.shape
-    G = (whitener.reshape(m * d, d) @ design.dense().T.astype(whitener.dtype)).reshape(m, d, design.n)
-    centre = np.einsum("jab,bj->ja", whitener, state.atoms.U.astype(whitener.dtype))
-    scale, z = scale.astype(whitener.dtype), state.z.astype(whitener.dtype)
+def _outer_size(state: Smoothed) -> int:
+    """Entries of the outer direction in a block: c, or none for a single output, whose sign is fixed."""
+    c = state.lam.shape[1]
+    return c if c > 1 else 0
+
+
+def _whitened_jacobian(design: Design, state: Smoothed, whitener: Array) -> Array:
+    """B^{-1/2} F^T, shape (m b, n c), from the whiteners (m, b, b)."""
+    n, c, _ = state.root.shape
+    m, b, _ = whitener.shape
+    d, dtype, atoms = design.d, whitener.dtype, state.atoms
+    base = whitener[:, :, :d].reshape(m * b, d) @ design.dense().T.astype(dtype)
+    base = base.reshape(m, b, n)
+    centre = np.einsum("jab,bj->ja", whitener[:, :, :d], atoms.U.astype(dtype))
+    z = state.z.astype(dtype)
+    weights = (np.einsum("ikl,jk->jli", state.root, atoms.V) * (state.theta * atoms.r).T[:, None, :]).astype(dtype)
+    G = base if c == 1 else np.empty((m, b, c, n), dtype)
     for j in range(m):  # one neuron's block stays in the cache
-        G[j] -= np.outer(centre[j], z[:, j])
-        G[j] *= scale[:, j]
-    return G.reshape(m * d, design.n)
+        base[j] -= np.outer(centre[j], z[:, j])
+        if c == 1:
+            base[j] *= weights[j, 0]
+        else:
+            v = atoms.V[j]
+            turn = whitener[j, :, d:] @ (np.eye(c) - np.outer(v, v)).astype(dtype)
+            features = (atoms.r[j] * state.phi[:, j, None, None] * state.root).astype(dtype)
+            G[j] = base[j][:, None, :] * weights[j] + np.einsum("ak,ikl->ali", turn, features)
+    return G.reshape(m * b, n) if c == 1 else G.transpose(0, 1, 3, 2).reshape(m * b, n * c)
 
 
 def _product(G: Array, v: Array) -> Array:
@@ -262,20 +322,40 @@ def _product(G: Array, v: Array) -> Array:
     return (G @ v.astype(G.dtype)).astype(np.float64)
 
 
-def _block_whiteners(design: Design, state: Smoothed, gain: Array, floor: Array) -> Array:
-    """L_j^{-1} with B_j = L_j L_j^T, shape (m, d, d)."""
-    d, atoms = design.d, state.atoms
+def _block_whiteners(problem: Problem, state: Smoothed, gain: Array, kappa: Array, damping: float) -> Array:
+    """W_j with W_j B_j W_j^T = I, shape (m, b, b), for the blocks of the neurons' directions (b = d, or d + c)
+
+        B_j = r_j [ kappa_j I + X_t^T diag((-gain_j)_+ phi'') X_t      -X_t^T diag(theta) lam_t ]
+                  [ .                                                   growth_j I              ] + damping.
+
+    X_t and lam_t are across the directions (u_j, v_j). Kinks that bend downwards ((gain)_+) are left out, which keeps
+    the first block positive definite; with several outputs eigenvalues below beta / 10 are lifted.
+    """
+    design, atoms, d = problem.design, state.atoms, problem.design.d
+    floor = np.maximum(kappa, 0.1 * problem.beta) + damping * problem.beta
     weight = np.maximum(-gain, 0) * state.bend
     significant = weight * (design.row_norms**2)[:, None] > 1e-10 * floor
-    blocks = np.empty((atoms.width, d, d))
+    blocks = np.zeros((atoms.width, d + _outer_size(state), d + _outer_size(state)))
     for j in range(atoms.width):
         rows = np.flatnonzero(significant[:, j])
         tangent = design.rows(rows) - np.outer(state.z[rows, j], atoms.U[:, j])
-        blocks[j] = (tangent.T * weight[rows, j]) @ tangent
+        blocks[j, :d, :d] = (tangent.T * weight[rows, j]) @ tangent
     diagonal = np.arange(d)
     blocks[:, diagonal, diagonal] += floor[:, None]
-    blocks *= atoms.r[:, None, None]
-    return np.linalg.inv(np.linalg.cholesky(blocks))
+    if not _outer_size(state):
+        blocks *= atoms.r[:, None, None]
+        return np.linalg.inv(np.linalg.cholesky(blocks))
+    _, growth = split(state.moment, atoms.V)
+    for j in range(atoms.width):
+        u, v = atoms.U[:, j], atoms.V[j]
+        mixed = design.adjoint(state.theta[:, j, None] * state.lam)
+        mixed -= np.outer(u, u @ mixed)
+        mixed -= np.outer(mixed @ v, v)
+        blocks[j, :d, d:], blocks[j, d:, :d] = -mixed, -mixed.T
+        blocks[j, d:, d:] = (growth[j] + damping * problem.beta) * np.eye(v.size)
+    values, vectors = np.linalg.eigh(blocks)
+    values = np.maximum(values, (0.1 + damping) * problem.beta) * atoms.r[:, None]
+    return (vectors / np.sqrt(values)[:, None, :]).transpose(0, 2, 1)
 
 
 def _identity_plus_gram_solver(G: Array) -> Callable[[Array], Array]:

@@ -12,11 +12,12 @@ from extremal.certificate import DualBound, Status, relative_gap
 from extremal.design import Array
 from extremal.gauge import GaugeStatus, bounds_of
 from extremal.gauge.ascent import Candidates, ascend, distinct, random_starts
+from extremal.gauge.outputs import MANY_OUTPUTS
 from extremal.gauge.search import CONE_RANK
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_amplitudes
 from extremal.training.atoms import Atoms
-from extremal.training.newton import evaluate, minimise_smoothed, predict, refit, residual, smooth
+from extremal.training.newton import MOST_DAMPING, evaluate, minimise_smoothed, predict, refit, residual, smooth
 from extremal.training.wide import local_descent, wide_start
 
 #: A fresh start is a violator if its gauge exceeds beta by this fraction.
@@ -42,6 +43,10 @@ MOST_IDLE = 3
 PATIENCE = 5
 #: New neurons are added down to this delta only: closer to the ties they would have to cross too many kinks.
 FINEST_PRICED = 1e-4
+#: A residual above this fraction of beta means that the path was lost; a decade of delta is halved so often then.
+LOST, HALVINGS = 1e-3, 3
+#: A step that needs more damping than this is better replaced by two shorter ones.
+SHORT_CUT = 10.0
 #: Newton's method is used while its factorisations stay below this order and its Jacobian below this many numbers.
 LARGEST_FACTOR = 4000
 LARGEST_JACOBIAN = 40_000_000
@@ -86,8 +91,8 @@ class Run:
 
     @property
     def bounds_are_exact(self) -> bool:
-        """Whether a search can close the gap: one output and low rank. Elsewhere a relaxation is all."""
-        return self.problem.design.d <= CONE_RANK and self.problem.loss.shape[1] == 1
+        """Whether a search can close the gap: low rank, and not too many outputs. Elsewhere a relaxation is all."""
+        return self.problem.design.d <= CONE_RANK and self.problem.loss.shape[1] <= MANY_OUTPUTS
 
     @property
     def search_share(self) -> float:
@@ -227,21 +232,45 @@ def descend(run: Run, atoms: Atoms, levels: tuple[float, ...], pays: float) -> A
     problem = run.problem
     for i, delta in enumerate(levels):
         coarser = atoms
-        if i:
-            atoms = predict(problem, atoms, levels[i - 1], delta)
-        value = np.inf
-        for _ in range(LEVEL_ROUNDS):
-            atoms = minimise_smoothed(problem, atoms, delta, steps=10, stop=run.next_step_is_late)
-            run.keep(atoms, "refine")
-            if run.out_of_time(0.95) or not atoms.width:
-                return atoms
-            state = evaluate(problem, atoms, delta)
-            if delta < FINEST_PRICED or value - state.value < pays * state.value or run.search_is_over():
-                break
-            value = state.value
-            atoms = add_smoothed_violators(run, atoms, delta)
-        if delta == levels[-1] and residual(problem, state) > 1e-6 * problem.beta:
-            return coarser  # rounding can hide the last level from a neuron of small amplitude
+        atoms = follow(run, atoms, levels[i - 1], delta) if i else corrected(run, atoms, delta)
+        if delta >= FINEST_PRICED:
+            atoms = grow(run, atoms, delta, pays)
+        run.keep(atoms, "refine")
+        if run.out_of_time(0.95) or not atoms.width:
+            return atoms
+    if residual(problem, evaluate(problem, atoms, levels[-1])) > 1e-6 * problem.beta:
+        return coarser  # rounding can hide the last level from a neuron of small amplitude
+    return atoms
+
+
+def corrected(run: Run, atoms: Atoms, delta: float, *, most_damping: float = MOST_DAMPING) -> Atoms:
+    """Newton steps at one level of smoothing, while there is time."""
+    return minimise_smoothed(run.problem, atoms, delta, steps=10, most_damping=most_damping, stop=run.next_step_is_late)
+
+
+def follow(run: Run, atoms: Atoms, delta: float, smaller: float, halvings: int = HALVINGS) -> Atoms:
+    """Along the path from delta to a smaller one; by way of their geometric mean where the path bends too much."""
+    problem = run.problem
+    bisect = halvings > 0 and smaller < FINEST_PRICED
+    predicted = predict(problem, atoms, delta, smaller)
+    moved = corrected(run, predicted, smaller, most_damping=SHORT_CUT if bisect else MOST_DAMPING)
+    lost = residual(problem, evaluate(problem, moved, smaller)) > LOST * problem.beta
+    if not (lost and bisect) or run.out_of_time(0.95):
+        return moved
+    middle = float(np.sqrt(delta * smaller))
+    return follow(run, follow(run, atoms, delta, middle, halvings - 1), middle, smaller, halvings - 1)
+
+
+def grow(run: Run, atoms: Atoms, delta: float, pays: float) -> Atoms:
+    """Add violators of the smoothed problem while that pays."""
+    value = np.inf
+    for _ in range(LEVEL_ROUNDS):
+        run.keep(atoms, "refine")
+        state = evaluate(run.problem, atoms, delta)
+        if value - state.value < pays * state.value or run.search_is_over() or not atoms.width:
+            break
+        value = state.value
+        atoms = corrected(run, add_smoothed_violators(run, atoms, delta), delta)
     return atoms
 
 
@@ -251,27 +280,31 @@ def settle_ties(run: Run) -> None:
     A neuron that violates the gauge slightly is a neuron of the smoothed problem only where delta is smaller still.
     """
     if not run.settled and newton_fits(run.problem, run.best):
-        coarsest = min(1e-5, max(1e-2 * run.violation, 1e-8))
+        if run.violation < 0 and not run.search_is_over():
+            coarsest = FINEST_PRICED
+        else:
+            coarsest = min(1e-5, max(1e-2 * run.violation, 1e-8))
         levels = tuple(delta for delta in LEVELS if delta <= coarsest)
         run.keep(descend(run, run.best, levels, pays=1.0), "refine", settled=True)
 
 
 def newton_fits(problem: Problem, atoms: Atoms) -> bool:
-    """Whether Newton's method applies: one output, and factorisations of moderate size."""
-    m, d, n = atoms.width, problem.design.d, problem.design.n
-    return problem.loss.shape[1] == 1 and m * d * n <= LARGEST_JACOBIAN and min(n, m * d) <= LARGEST_FACTOR
+    """Whether Newton's method applies: factorisations of moderate size."""
+    n, c = problem.loss.shape
+    unknowns = atoms.width * (problem.design.d + (c if c > 1 else 0))
+    return unknowns * n * c <= LARGEST_JACOBIAN and min(n * c, unknowns) <= LARGEST_FACTOR
 
 
 def add_smoothed_violators(run: Run, atoms: Atoms, delta: float) -> Atoms:
     """The network with new neurons that improve the smoothed objective, amplitudes fitted."""
     problem = run.problem
     state = evaluate(problem, atoms, delta)
-    lam = state.lam[:, None]
+    lam = state.lam
     starts = pricing_starts(problem) // 2
     U = random_starts(problem.design, starts, run.rng, atoms.U)
     found = ascend(problem.design, lam, U, rounds=12, sweeps=20, rng=run.rng)
     phi = smooth(problem.design.forward(found.U), state.eps)[0]
-    value = (phi.T @ lam)[:, 0] * found.V[:, 0]
+    value = np.einsum("jk,jk->j", phi.T @ lam, found.V)
     order = np.argsort(-value)
     order = order[value[order] > problem.beta * (1 + 1e-6)]
     new = distinct(Candidates(found.U[:, order], found.V[order], value[order]), starts // 2)
