@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extremal import losses, plotting
+    from extremal.arrangements import (
+        Arrangement,
+        CellCount,
+        Patterns,
+        TooManyCells,
+        arrangements,
+        count_arrangements,
+    )
     from extremal.certificate import Certificate, Status, certify
     from extremal.estimators import ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV
     from extremal.gauge import GaugeBounds, gauge
@@ -22,10 +30,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOM_OF = {
+    "Arrangement": "arrangements",
+    "CellCount": "arrangements",
     "Certificate": "certificate",
     "FitResult": "training",
     "GaugeBounds": "gauge",
     "Network": "network",
+    "Patterns": "arrangements",
     "Problem": "problem",
     "ReLUClassifier": "estimators",
     "ReLUClassifierCV": "estimators",
@@ -33,8 +44,11 @@ _ROOM_OF = {
     "ReLURegressorCV": "estimators",
     "Record": "training",
     "Status": "certificate",
+    "TooManyCells": "arrangements",
+    "arrangements": "arrangements",
     "beta_max": "training",
     "certify": "certificate",
+    "count_arrangements": "arrangements",
     "fit": "training",
     "gauge": "gauge",
     "path": "training",
@@ -42,10 +56,13 @@ _ROOM_OF = {
 _SUBMODULES = ("losses", "plotting")
 
 __all__ = [
+    "Arrangement",
+    "CellCount",
     "Certificate",
     "FitResult",
     "GaugeBounds",
     "Network",
+    "Patterns",
     "Problem",
     "ReLUClassifier",
     "ReLUClassifierCV",
@@ -53,8 +70,11 @@ __all__ = [
     "ReLURegressorCV",
     "Record",
     "Status",
+    "TooManyCells",
+    "arrangements",
     "beta_max",
     "certify",
+    "count_arrangements",
     "fit",
     "gauge",
     "losses",

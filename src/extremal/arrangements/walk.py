@@ -1,0 +1,281 @@
+"""The cells of hyperplanes in general position: one for every independent set of at most r-1 of them, no search.
+
+Let f_0, ..., f_{r-1} be a flag: f_0 is the last hyperplane's normal, the others are generic. In the chart f_0 = 1 a
+cell has a unique vertex where f_1 is least; a cell without one reaches f_1 = -infinity, where it has a vertex with
+least f_2, and so on. So the cells up to sign are the sets S of at most r-1 of the other hyperplanes, each at its own
+vertex:
+
+    not in S:  x_j restricted to the intersection of S is sum_c b_c f_c, c <= l = r-1-|S|, and its sign there is that of
+               -b_l (of b_0 if l = 0);
+    in S:      f_{l+1} - sum_{c <= l} (...) f_c = sum_S mu_i x_i on the intersection, and the sign is that of mu_i.
+
+A depth-first walk inverts one small matrix for every line, with a bound on its error. A sign below its bound is decided
+exactly (`modular`); if it is zero, the hyperplanes are not in general position, and `flats` takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numba import njit
+
+from extremal.arrangements.central import Central, to_floats
+from extremal.arrangements.modular import coefficient_sign, moduli_for, residues
+from extremal.design import Array
+
+UNIT = 2.0**-53
+
+DONE, FULL, ZERO = 0, 1, 2
+
+
+class Degenerate(ArithmeticError):
+    """The hyperplanes are not in general position, or the flag is not."""
+
+
+@njit(cache=True, nogil=True)
+def invert(Z: Array, S: Array, B: Array, inverse: Array) -> tuple[float, float]:  # pragma: no cover - compiled
+    """An approximate inverse Y of B = Z[S, r-|S|:], for entries of at most one known up to UNIT.
+
+    Returns (|Y|, g) in the maximum row sum norm with |I - Y B| <= g for the true B; g = inf without an inverse. Then
+    |B^-1 - Y| <= g / (1 - g) |Y| if g < 1.
+    """
+    k, r = S.size, Z.shape[1]
+    for s in range(k):
+        for t in range(k):
+            B[s, t] = Z[S[s], r - k + t]
+            inverse[s, t] = 1.0 if s == t else 0.0
+    for c in range(k):
+        p = c
+        for s in range(c + 1, k):
+            if abs(B[s, c]) > abs(B[p, c]):
+                p = s
+        if B[p, c] == 0.0:
+            return np.inf, np.inf
+        if p != c:
+            for t in range(k):
+                B[p, t], B[c, t] = B[c, t], B[p, t]
+                inverse[p, t], inverse[c, t] = inverse[c, t], inverse[p, t]
+        scale = 1.0 / B[c, c]
+        for t in range(k):
+            B[c, t] *= scale
+            inverse[c, t] *= scale
+        for s in range(k):
+            if s != c:
+                m = B[s, c]
+                for t in range(k):
+                    B[s, t] -= m * B[c, t]
+                    inverse[s, t] -= m * inverse[c, t]
+    norm, defect = 0.0, 0.0
+    for s in range(k):
+        size, total = 0.0, 0.0
+        for t in range(k):
+            size += abs(inverse[s, t])
+            value = 1.0 if s == t else 0.0
+            for c in range(k):
+                value -= inverse[s, c] * Z[S[c], r - k + t]
+            total += abs(value)
+        norm = max(norm, size)
+        defect = max(defect, total)
+    return norm, (defect + k * (2 * k + 4) * UNIT * norm) * (1.0 + 1e-9)
+
+
+@njit(cache=True, nogil=True)
+def restrict(
+    Z: Array, S: Array, c: int, inverse: Array, norm: float, g: float, column: Array
+) -> float:  # pragma: no cover - compiled
+    """column = the coefficients of f_c where the rows S vanish; returns a bound on their errors."""
+    (M, r), k = Z.shape, S.size
+    if not g < 0.5:
+        return np.inf
+    y = np.zeros(k)
+    residual, size = 0.0, 1.0
+    for t in range(k):
+        for s in range(k):
+            y[t] += inverse[t, s] * Z[S[s], c]
+        size += abs(y[t])
+    for s in range(k):
+        value = Z[S[s], c]
+        for t in range(k):
+            value -= Z[S[s], r - k + t] * y[t]
+        residual = max(residual, abs(value))
+    for j in range(M):
+        value = Z[j, c]
+        for t in range(k):
+            value -= Z[j, r - k + t] * y[t]
+        column[j] = value
+    rounding = (k + 4) * UNIT * size
+    return (rounding + k * norm * (residual + rounding) / (1.0 - g)) * (1.0 + 1e-9)
+
+
+@njit(cache=True, nogil=True)
+def set_bit(words: Array, j: int, value: bool) -> None:  # pragma: no cover - compiled
+    bit = np.uint64(1) << np.uint64(j & 63)
+    if value:
+        words[j >> 6] |= bit
+    else:
+        words[j >> 6] &= ~bit
+
+
+@njit(cache=True, nogil=True)
+def contains(S: Array, j: int) -> bool:  # pragma: no cover - compiled
+    found = False
+    for i in S:
+        found |= i == j
+    return found
+
+
+@njit(cache=True, nogil=True)
+def set_support(
+    mu: Array, bound: float, S: Array, words: Array, R: Array, moduli: Array
+) -> bool:  # pragma: no cover - compiled
+    """The signs of mu, known up to the bound, for the rows S; False if one is zero."""
+    for t in range(S.size):
+        sign = mu[t]
+        if not abs(sign) > bound:
+            sign = coefficient_sign(R, moduli, S[t], np.concatenate((S[:t], S[t + 1 :])), R.shape[2] - S.size)
+            if sign == 0.0:
+                return False
+        set_bit(words, S[t], sign > 0.0)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def set_column(
+    column: Array, bound: float, S: Array, words: Array, R: Array, moduli: Array
+) -> bool:  # pragma: no cover - compiled
+    """The signs of -column, known up to the bound, for the rows outside S; False if one is zero."""
+    for j in range(column.size):
+        sign = column[j]
+        if not abs(sign) > bound and not contains(S, j):
+            sign = coefficient_sign(R, moduli, j, S, R.shape[2] - 1 - S.size)
+            if sign == 0.0:
+                return False
+        set_bit(words, j, sign < 0.0)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def set_crossing(
+    a: Array, b: Array, e: Array, S: Array, words: Array, R: Array, moduli: Array
+) -> bool:  # pragma: no cover - compiled
+    """The signs of a_j - b_j a_i / b_i on the line of the rows S but the last, i; False if one is zero."""
+    M = a.size
+    i = S[S.size - 1]
+    up, across, ei = (a[i], b[i], e[i]) if b[i] > 0.0 else (-a[i], -b[i], e[i])
+    size = (abs(up) + across) * (1.0 + 8.0 * UNIT)
+    wide, slack = size + ei, ei + 4.0 * UNIT * size
+    sure = across > ei
+    for block in range((M + 63) // 64):
+        word = np.uint64(0)
+        start = 64 * block
+        for s in range(min(64, M - start)):
+            j = start + s
+            value = a[j] * across - b[j] * up
+            word |= np.uint64(value > 0.0) << np.uint64(s)
+            sure &= (abs(value) > e[j] * wide + slack * (abs(a[j]) + abs(b[j]))) | (j == i)
+        words[block] = word
+    if sure:
+        return True
+    for j in range(M):
+        value = a[j] * across - b[j] * up
+        known = across > ei and abs(value) > e[j] * wide + slack * (abs(a[j]) + abs(b[j]))
+        if e[j] >= 0.0 and j != i and not known:
+            sign = coefficient_sign(R, moduli, j, S, R.shape[2] - 1 - S.size)
+            if sign == 0:
+                return False
+            set_bit(words, j, sign > 0)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def walk(
+    Z: Array, R: Array, moduli: Array, S: Array, state: Array, out: Array
+) -> tuple[int, int]:  # pragma: no cover - compiled
+    """Fill `out` with cells; state = (depth or -1 at the start, next row of every level...). (status, cells)."""
+    M, r = Z.shape
+    count = 0
+    B, inverse = np.empty((r, r)), np.zeros((r, r))
+    a, b, e, mu = np.empty(M), np.empty(M), np.empty(M), np.empty(r)
+    if state[0] < 0:
+        if not set_column(Z[:, r - 1], UNIT, S[:0], out[0], R, moduli):
+            return ZERO, 0
+        count, state[0], state[1] = 1, 0, 0
+    if r == 1:
+        return DONE, count
+    while state[0] >= 0:
+        k = state[0]
+        i = state[k + 1]
+        if i == M:
+            state[0] = k - 1
+        elif k < r - 2:
+            if count == out.shape[0]:
+                return FULL, count
+            S[k] = i
+            T, words = S[: k + 1], out[count]
+            norm, g = invert(Z, T, B, inverse)
+            bound = restrict(Z, T, r - 2 - k, inverse, norm, g, a)
+            if not set_column(a, bound, T, words, R, moduli):
+                return ZERO, count
+            if not set_support(inverse[0], 2.0 * g * norm if g < 0.5 else np.inf, T, words, R, moduli):
+                return ZERO, count
+            count += 1
+            state[k + 1] = i + 1
+            state[k + 2] = i + 1
+            state[0] = k + 1
+        else:
+            T = S[:k]
+            norm, g = invert(Z, T, B, inverse)
+            e[:] = max(restrict(Z, T, 0, inverse, norm, g, a), restrict(Z, T, 1, inverse, norm, g, b))
+            for t in range(k):
+                e[T[t]] = -np.inf
+            bound = k * norm * (2.0 * g + (k + 2) * UNIT) if g < 0.5 else np.inf
+            while i < M:
+                if count == out.shape[0]:
+                    state[k + 1] = i
+                    return FULL, count
+                S[k] = i
+                words = out[count]
+                sign = -1.0 if b[i] > 0.0 else 1.0
+                for t in range(k):
+                    mu[t] = 0.0
+                    for s in range(k):
+                        mu[t] += sign * Z[i, 2 + s] * inverse[s, t]
+                mu[k] = b[i]
+                if not set_crossing(a, b, e, S, words, R, moduli):
+                    return ZERO, count
+                if not set_support(mu[: k + 1], bound if abs(b[i]) > e[i] else np.inf, S, words, R, moduli):
+                    return ZERO, count
+                count += 1
+                i += 1
+            state[k + 1] = M
+    return DONE, count
+
+
+def generic_cells(central: Central, size: int, seed: int = 0) -> Iterator[Array]:
+    """The cells up to sign in blocks of at most `size`, as words (p, W) of bits, one for each hyperplane.
+
+    The last hyperplane's sign is +.
+
+    Raises
+    ------
+    Degenerate
+        When a sign is zero; the cells so far are right.
+    """
+    N, r = central.N, central.rank
+    integers = central.flag(seed)[:-1]
+    Z = to_floats(integers)
+    moduli = moduli_for(integers, r)
+    R = residues(integers, moduli)
+    words = (N + 63) // 64
+    S, state = np.zeros(r - 1, dtype=np.int64), np.full(r, -1, dtype=np.int64)
+    last = np.uint64(1) << np.uint64((N - 1) & 63)
+    while True:
+        out = np.zeros((size, words), dtype=np.uint64)
+        status, count = walk(Z, R, moduli, S, state, out)
+        if status == ZERO:
+            raise Degenerate
+        out[:count, -1] |= last
+        yield out[:count]
+        if status == DONE:
+            return
