@@ -27,8 +27,8 @@ import numpy as np
 from numba import njit
 
 from extremal.arrangements.central import Central, to_floats
-from extremal.arrangements.modular import coefficient_sign, inverse, moduli_for, residues
-from extremal.arrangements.walk import invert, restrict, set_bit
+from extremal.arrangements.modular import inverse, moduli_for, remainder, residues
+from extremal.arrangements.walk import invert, restrict, set_bit, settle
 from extremal.design import Array
 
 DONE, FULL, UNLUCKY = 0, 1, 2
@@ -96,111 +96,161 @@ def has(words: Array, j: int) -> bool:  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def reduce_modulo(A: Array, S: Array, used: Array, p: int) -> bool:  # pragma: no cover - compiled
-    """Restrict the rows of A to where the rows S vanish, modulo p; False if S is dependent modulo p."""
-    n, d = A.shape
+    """Restrict the columns of A (d, n) to where the columns S vanish, modulo p; False if S is dependent modulo p."""
+    d, n = A.shape
     used[:] = False
+    reciprocal = 1.0 / p
+    m = np.empty(n, np.int64)
     for i in S:
-        column = -1
+        lead = -1
         for c in range(d):
-            if not used[c] and A[i, c] != 0:
-                column = c
+            if not used[c] and A[c, i] != 0:
+                lead = c
                 break
-        if column < 0:
+        if lead < 0:
             return False
-        used[column] = True
-        scale = inverse(A[i, column], p)
+        used[lead] = True
+        scale = p - inverse(A[lead, i], p)
         for j in range(n):
-            if j != i and A[j, column] != 0:
-                m = p - A[j, column] * scale % p
-                for c in range(d):
-                    if not used[c]:
-                        A[j, c] = (A[j, c] + m * A[i, c]) % p
+            m[j] = remainder(A[lead, j] * scale, p, reciprocal)
+        for c in range(d):
+            if not used[c] and A[c, i] != 0:
+                factor = A[c, i]
+                for j in range(n):
+                    A[c, j] = remainder(A[c, j] + m[j] * factor, p, reciprocal)
     return True
 
 
 @njit(cache=True, nogil=True)
 def fingerprints(
-    A: Array, members: Array, used: Array, p: int, weights: Array, keys: Array
+    A: Array, inside: Array, used: Array, p: int, weights: Array, keys: Array
 ) -> bool:  # pragma: no cover - compiled
-    """keys[j] = a hash of row j divided by its first entry, for the rows outside the flat; False if one is zero."""
-    n, d = A.shape
-    lead, before = np.zeros(n, np.int64), np.ones(n + 1, np.int64)
+    """keys[j] = a hash of column j divided by its first entry, for columns outside the flat; False if one is zero."""
+    d, n = A.shape
+    lead, before = np.zeros(n, np.int64), np.empty(n + 1, np.int64)
+    reciprocal = 1.0 / p
+    for c in range(d):
+        if not used[c]:
+            for j in range(n):
+                lead[j] = A[c, j] if lead[j] == 0 else lead[j]
+    before[0] = 1
     for j in range(n):
-        before[j + 1] = before[j]
-        if not has(members, j):
-            for c in range(d):
-                if not used[c] and A[j, c] != 0:
-                    lead[j] = A[j, c]
-                    break
-            if lead[j] == 0:
-                return False
-            before[j + 1] = before[j] * lead[j] % p
+        if inside[j]:
+            lead[j] = 1
+        elif lead[j] == 0:
+            return False
+        before[j + 1] = remainder(before[j] * lead[j], p, reciprocal)
     running = inverse(int(before[n]), p)  # all inverses from one
     for j in range(n - 1, -1, -1):
-        if lead[j] != 0:
-            scale = running * before[j] % p
-            running = running * lead[j] % p
-            key = np.uint64(0)
-            for c in range(d):
-                if not used[c]:
-                    key = (key ^ np.uint64(A[j, c] * scale % p)) * weights[c]
-                    key ^= key >> np.uint64(29)
-            keys[j] = key
+        before[j] = remainder(running * before[j], p, reciprocal)
+        running = remainder(running * lead[j], p, reciprocal)
+    keys[:] = 0
+    for c in range(d):
+        if not used[c]:
+            for j in range(n):
+                key = (keys[j] ^ np.uint64(remainder(A[c, j] * before[j], p, reciprocal))) * weights[c]
+                keys[j] = key ^ (key >> np.uint64(29))
     return True
 
 
 @njit(cache=True, nogil=True)
 def are_parallel(A: Array, used: Array, i: int, j: int, p: int) -> bool:  # pragma: no cover - compiled
-    """Whether two nonzero rows are proportional modulo p."""
+    """Whether two columns are nonzero and proportional modulo p."""
     lead = -1
-    for c in range(A.shape[1]):
+    for c in range(A.shape[0]):
         if used[c]:
             continue
         if lead < 0:
-            if A[i, c] == 0 and A[j, c] == 0:
+            if A[c, i] == 0 and A[c, j] == 0:
                 continue
             lead = c
-        if (A[i, lead] * A[j, c] - A[j, lead] * A[i, c]) % p != 0:
+        if (A[lead, i] * A[c, j] - A[lead, j] * A[c, i]) % p != 0:
             return False
-    return lead >= 0 and A[i, lead] != 0 and A[j, lead] != 0
+    return lead >= 0 and A[lead, i] != 0 and A[lead, j] != 0
 
 
 @njit(cache=True, nogil=True)
 def classes(
-    R: Array, moduli: Array, S: Array, members: Array, weights: Array, label: Array
+    R: Array, moduli: Array, S: Array, inside: Array, weights: Array, label: Array
 ) -> int:  # pragma: no cover - compiled
-    """label[j] = the class of row j among the rows that are parallel on the flat, -1 in it; the number, or -1."""
-    K, n, d = R.shape
-    A, used = R.copy(), np.zeros((K, d), np.bool_)
-    keys = np.zeros(n, np.uint64)
-    for t in range(K):
-        if not reduce_modulo(A[t], S, used[t], moduli[t]):
-            return -1
-    if not fingerprints(A[0], members, used[0], moduli[0], weights, keys):
+    """label[j] = the class of row j among the rows that are parallel on the flat; their number, or -1.
+
+    Rows that differ modulo the first prime are not parallel; the others are compared modulo all primes.
+    """
+    K, d, n = R.shape
+    A, used = R[0].copy(), np.zeros(d, np.bool_)
+    keys = np.empty(n, np.uint64)
+    if not reduce_modulo(A, S, used, moduli[0]) or not fingerprints(A, inside, used, moduli[0], weights, keys):
         return -1
-    order = np.argsort(keys)
-    count, last = 0, -1
-    for j in order:
+    mask = 1
+    while mask < 2 * n:
+        mask *= 2
+    mask -= 1
+    table, leader, count = np.full(mask + 1, -1, np.int64), np.empty(n, np.int64), 0
+    repeated = False
+    for j in range(n):
         label[j] = -1
-        if has(members, j):
+        if inside[j]:
             continue
-        if last >= 0 and keys[j] == keys[last]:
-            for t in range(K):
-                if not are_parallel(A[t], used[t], last, j, moduli[t]):
-                    return -1
-        else:
+        slot = np.int64(keys[j] & np.uint64(mask))
+        while table[slot] >= 0 and keys[leader[table[slot]]] != keys[j]:
+            slot = (slot + 1) & mask
+        if table[slot] < 0:
+            table[slot], leader[count] = count, j
             count += 1
-        label[j] = count - 1
-        last = j
+        else:
+            repeated = True
+        label[j] = table[slot]
+    if repeated:
+        for t in range(K):
+            if t > 0:
+                A[:] = R[t]
+                if not reduce_modulo(A, S, used, moduli[t]):
+                    return -1
+            for j in range(n):
+                if label[j] >= 0 and leader[label[j]] != j:
+                    if not are_parallel(A, used, leader[label[j]], j, moduli[t]):
+                        return -1
     return count
 
 
 @njit(cache=True, nogil=True)
-def exact_or(
-    value: float, bound: float, R: Array, moduli: Array, j: int, S: Array, c: int
-) -> float:  # pragma: no cover - compiled
-    """A number with the sign of coordinate c of row j on the flat of S."""
-    return value if abs(value) > bound else float(coefficient_sign(R, moduli, j, S, c))
+def signs_at_vertex(
+    Z: Array, R: Array, moduli: Array, S: Array, inside: Array, at_infinity: Array, words: Array
+) -> bool:  # pragma: no cover - compiled
+    """The signs at the vertex of the flat of S, of the rows that are not inside it; False if one is zero."""
+    (N, r), k = Z.shape, S.size
+    c = r - 1 - k
+    B, Y, value, last, error = np.empty((r, r)), np.empty((r, r)), np.empty(N), np.empty(N), np.empty(N)
+    norm, g = invert(Z, S, B, Y)
+    error[:] = restrict(Z, S, 0, Y, norm, g, value)
+    if c > 0:
+        bound = restrict(Z, S, c, Y, norm, g, last)
+        for j in range(N):
+            value[j] = value[j] if at_infinity[j] else -last[j]
+            error[j] = error[j] if at_infinity[j] else bound
+    sure = True
+    for block in range(words.size):
+        word, start = np.uint64(0), 64 * block
+        for s in range(min(64, N - start)):
+            j = start + s
+            word |= np.uint64((value[j] > 0.0) & ~inside[j]) << np.uint64(s)
+            sure &= (abs(value[j]) > error[j]) | inside[j]
+        words[block] = word
+    if sure:
+        return True
+    near, far, doubtful = 0, 0, np.empty((2, N), np.int64)
+    for j in range(N):
+        if not inside[j] and not abs(value[j]) > error[j]:
+            if at_infinity[j]:
+                doubtful[0, far] = j
+                far += 1
+            else:
+                doubtful[1, near] = j
+                near += 1
+    if not settle(R, moduli, S, 0, 1.0, doubtful[0, :far], words):
+        return False
+    return settle(R, moduli, S, c, -1.0, doubtful[1, :near], words)
 
 
 @njit(cache=True, nogil=True)
@@ -220,50 +270,45 @@ def visit(
     """The signs outside every flat at its vertex, and the flats that cover it. (status, next flat, covers)."""
     N, r = Z.shape
     key, above, signs, below, row = covers
-    k = bases.shape[1]
-    c = r - 1 - k
-    a, b, label = np.empty(N), np.empty(N), np.zeros(N, np.int64)
-    B, Y = np.empty((r, r)), np.zeros((r, r))
+    is_last = bases.shape[1] == r - 1
+    label, inside, at_infinity = np.zeros(N, np.int64), np.zeros(N, np.bool_), np.ones(N, np.bool_)
+    first = np.empty(N, np.int64)
     count = 0
     for w in range(begin, members.shape[0]):
-        if c > 0 and count + N > key.size:
+        if not is_last and count + N > key.size:
             return FULL, w, count
-        S = bases[w]
-        norm, g = invert(Z, S, B, Y)
-        zero_bound = restrict(Z, S, 0, Y, norm, g, a)
-        bound = restrict(Z, S, c, Y, norm, g, b)
-        number = 1
-        if c > 0:
-            number = classes(lines, line_moduli, S, members[w], zobrist[:r], label)
+        S, base = bases[w], np.uint64(0)
+        for j in range(N):
+            inside[j] = has(members[w], j)
+            base ^= zobrist[j] if inside[j] else np.uint64(0)
+        if not is_last:
+            number = classes(lines, line_moduli, S, inside, zobrist[:r], label)
             if number < 0:
                 return UNLUCKY, w, count
-        infinity = label[N - 1]
-        first = np.full(number, -1, np.int64)
+            for j in range(N):
+                at_infinity[j] = label[j] == label[N - 1]
+            first[:number] = -1
+        if not signs_at_vertex(Z, R, moduli, S, inside, at_infinity, outside[w]):
+            return UNLUCKY, w, count
+        if is_last:
+            continue
+        start = count
         for j in range(N):
-            if has(members[w], j):
+            if inside[j] or at_infinity[j]:
                 continue
-            if c == 0 or label[j] == infinity:
-                value = exact_or(a[j], zero_bound, R, moduli, j, S, 0)
-                set_bit(outside[w], j, value > 0.0)
-            else:
-                value = exact_or(b[j], bound, R, moduli, j, S, c)
-                set_bit(outside[w], j, value < 0.0)
-                f = first[label[j]]
-                if f < 0:
-                    f = count
-                    first[label[j]] = f
-                    count += 1
-                    above[f] = members[w]
-                    signs[f] = 0
-                    below[f], row[f], key[f] = w, j, np.uint64(0)
-                    for i in range(N):
-                        if has(members[w], i):
-                            key[f] ^= zobrist[i]
-                set_bit(above[f], j, True)
-                set_bit(signs[f], j, value > 0.0)
-                key[f] ^= zobrist[j]
-            if value == 0.0:
-                return UNLUCKY, w, count
+            f = first[label[j]]
+            if f < 0:
+                f = count
+                first[label[j]] = f
+                count += 1
+                signs[f] = 0
+                below[f], row[f], key[f] = w, j, base
+            set_bit(signs[f], j, True)
+            key[f] ^= zobrist[j]
+        for f in range(start, count):  # at the vertex of w the last coordinate is negative
+            for t in range(signs.shape[1]):
+                above[f, t] = members[w, t] | signs[f, t]
+                signs[f, t] &= ~outside[w, t]
     return DONE, members.shape[0], count
 
 
@@ -367,7 +412,7 @@ class Lattice:
         self.moduli = moduli_for(integers, self.r, seed)
         self.R = residues(integers, self.moduli)
         self.line_moduli = moduli_for(central.lines, self.r, seed)
-        self.lines = residues(central.lines, self.line_moduli)
+        self.lines = np.ascontiguousarray(residues(central.lines, self.line_moduli).transpose(0, 2, 1))
         rng = np.random.default_rng(seed)
         self.zobrist = rng.integers(2**63, size=max(self.N, self.r), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
@@ -381,7 +426,7 @@ class Lattice:
         outside = np.zeros_like(flats.members)
         parts, begin, status = [], 0, FULL
         while status == FULL:
-            part = Covers.empty(max(_PAIRS, self.N), self.words)
+            part = Covers.empty(max(min(_PAIRS, flats.count * self.N), self.N), self.words)
             arrays = (part.key, part.members, part.signs, part.below, part.row)
             status, begin, count = visit(
                 self.Z, self.R, self.moduli, self.lines, self.line_moduli, self.zobrist,
@@ -389,7 +434,7 @@ class Lattice:
             )  # fmt: skip
             if status == UNLUCKY:
                 raise Unlucky
-            parts.append(part[:count] if count > _PAIRS // 2 else part[np.arange(count)])
+            parts.append(part[:count] if 2 * count > part.key.size else part[np.arange(count)])
         return outside, Covers.join(parts)
 
     def above(self, flats: Flats, covers: Covers, size: int) -> Iterator[Flats]:

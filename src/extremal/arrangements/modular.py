@@ -99,8 +99,17 @@ def echelon(A: Array, p: int) -> tuple[int, Array]:  # pragma: no cover - compil
 
 
 @njit(cache=True, nogil=True)
-def determinant(A: Array, p: int) -> int:  # pragma: no cover - compiled
-    """det A modulo p, of a square matrix that is overwritten."""
+def remainder(x: int, p: int, reciprocal: float) -> int:  # pragma: no cover - compiled
+    """x modulo p for 0 <= x < 2^62 + 2^31; the quotient is off by one at most, and no division is needed."""
+    rest = x - np.int64(x * reciprocal) * p
+    if rest < 0:
+        rest += p
+    return rest - p if rest >= p else rest
+
+
+@njit(cache=True, nogil=True)
+def solve(A: Array, p: int) -> int:  # pragma: no cover - compiled
+    """det B modulo p for A = (B, b); b is replaced by the solution of B y = b unless the determinant is zero."""
     k = A.shape[0]
     value = 1
     for c in range(k):
@@ -110,35 +119,38 @@ def determinant(A: Array, p: int) -> int:  # pragma: no cover - compiled
         if pivot == k:
             return 0
         if pivot != c:
-            for t in range(k):
+            for t in range(k + 1):
                 A[c, t], A[pivot, t] = A[pivot, t], A[c, t]
             value = p - value
         value = value * A[c, c] % p
         scale = inverse(A[c, c], p)
-        for j in range(c + 1, k):
-            if A[j, c] != 0:
-                m = A[j, c] * scale % p
-                for t in range(c, k):
-                    A[j, t] = (A[j, t] - m * A[c, t]) % p
+        for t in range(c, k + 1):
+            A[c, t] = A[c, t] * scale % p
+        for j in range(k):
+            if j != c and A[j, c] != 0:
+                m = p - A[j, c]
+                for t in range(c, k + 1):
+                    A[j, t] = (A[j, t] + m * A[c, t]) % p
     return value
 
 
 @njit(cache=True, nogil=True)
-def sign_of(values: Array, moduli: Array) -> int:  # pragma: no cover - compiled
+def sign_of(values: Array, moduli: Array, scales: Array) -> int:  # pragma: no cover - compiled
     """The sign of the integer with the given residues, smaller in magnitude than half the product of the moduli.
 
     With v = d_0 + d_1 p_0 + d_2 p_0 p_1 + ..., v is negative if it is above half the product, and the digits of
-    (product - 1) / 2 are (p_k - 1) / 2: the highest digit that differs from it decides.
+    (product - 1) / 2 are (p_k - 1) / 2: the highest digit that differs from it decides. The scales are
+    1 / (p_0 ... p_{k-1}) modulo p_k.
     """
     K = moduli.size
     digits = np.empty(K, np.int64)
     for k in range(K):
         p = moduli[k]
-        value, weight = 0, 1
-        for i in range(k):
-            value = (value + digits[i] % p * weight) % p
-            weight = weight * (moduli[i] % p) % p
-        digits[k] = (values[k] - value) % p * inverse(weight, p) % p
+        reciprocal = 1.0 / p
+        value = 0
+        for i in range(k - 1, -1, -1):
+            value = remainder(value * (moduli[i] % p) + digits[i], p, reciprocal)
+        digits[k] = (values[k] + p - value) % p * scales[k] % p
     for k in range(K - 1, -1, -1):
         half = (moduli[k] - 1) // 2
         if digits[k] != half:
@@ -152,29 +164,37 @@ def sign_of(values: Array, moduli: Array) -> int:  # pragma: no cover - compiled
 
 
 @njit(cache=True, nogil=True)
-def determinant_sign(R: Array, moduli: Array, rows: Array, columns: Array) -> int:  # pragma: no cover - compiled
-    """The sign of det Z[rows, columns], from the residues R of the integer matrix Z."""
-    k = rows.size
-    values = np.empty(moduli.size, np.int64)
-    A = np.empty((k, k), np.int64)
-    for t in range(moduli.size):
-        for i in range(k):
-            for c in range(k):
-                A[i, c] = R[t, rows[i], columns[c]]
-        values[t] = determinant(A, moduli[t])
-    return sign_of(values, moduli)
+def coefficient_signs(
+    R: Array, moduli: Array, S: Array, c: int, rows: Array, signs: Array
+) -> bool:  # pragma: no cover - compiled
+    """The signs of coordinate c of some rows where the rows S vanish and the last |S| coordinates are eliminated.
 
-
-@njit(cache=True, nogil=True)
-def coefficient_sign(R: Array, moduli: Array, j: int, S: Array, c: int) -> int:  # pragma: no cover - compiled
-    """The sign of coordinate c of row j where the rows S vanish and the last |S| coordinates are eliminated.
-
-    By Schur's complement the coefficient is det Z[(j, S), (c, later)] / det Z[S, later].
+    R holds the residues of the integer matrix Z. The coefficient of row j is z_jc - z_j,later B^-1 z_Sc with
+    B = Z[S, later]; times det B it is an integer, a minor of Z. False if B is singular, modulo one of the primes at least.
     """
-    k, r = S.size, R.shape[2]
-    rows, columns = np.empty(k + 1, np.int64), np.empty(k + 1, np.int64)
-    rows[0], columns[0] = j, c
-    for t in range(k):
-        rows[t + 1], columns[t + 1] = S[t], r - k + t
-    above = determinant_sign(R, moduli, rows, columns)
-    return above * determinant_sign(R, moduli, S, columns[1:]) if above != 0 else 0
+    K, k, r = moduli.size, S.size, R.shape[2]
+    A, values, scales = np.empty((k, k + 1), np.int64), np.empty((rows.size + 1, K), np.int64), np.empty(K, np.int64)
+    for t in range(K):
+        p = moduli[t]
+        reciprocal = 1.0 / p
+        for i in range(k):
+            for s in range(k):
+                A[i, s] = R[t, S[i], r - k + s]
+            A[i, k] = R[t, S[i], c]
+        det = solve(A, p)
+        if det == 0:
+            return False
+        for q in range(rows.size):
+            value = R[t, rows[q], c]
+            for s in range(k):
+                value = remainder(value + (p - A[s, k]) * R[t, rows[q], r - k + s], p, reciprocal)
+            values[q, t] = remainder(value * det, p, reciprocal)
+        values[rows.size, t] = det
+        weight = 1
+        for i in range(t):
+            weight = weight * (moduli[i] % p) % p
+        scales[t] = inverse(weight, p)
+    below = sign_of(values[rows.size], moduli, scales)
+    for q in range(rows.size):
+        signs[q] = below * sign_of(values[q], moduli, scales)
+    return True

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from extremal.arrangements.central import Central, to_floats
-from extremal.arrangements.modular import coefficient_sign, moduli_for, residues
+from extremal.arrangements.modular import coefficient_signs, moduli_for, residues
 from extremal.design import Array
 
 UNIT = 2.0**-53
@@ -118,6 +118,23 @@ def set_bit(words: Array, j: int, value: bool) -> None:  # pragma: no cover - co
 
 
 @njit(cache=True, nogil=True)
+def settle(
+    R: Array, moduli: Array, S: Array, c: int, orientation: float, rows: Array, words: Array
+) -> bool:  # pragma: no cover - compiled
+    """Exact signs of coordinate c, times the orientation, of some rows on the flat of S; False if one is zero."""
+    if rows.size == 0:
+        return True
+    signs = np.empty(rows.size, np.int64)
+    if not coefficient_signs(R, moduli, S, c, rows, signs):
+        return False
+    for q in range(rows.size):
+        if signs[q] == 0:
+            return False
+        set_bit(words, rows[q], orientation * signs[q] > 0.0)
+    return True
+
+
+@njit(cache=True, nogil=True)
 def contains(S: Array, j: int) -> bool:  # pragma: no cover - compiled
     found = False
     for i in S:
@@ -131,12 +148,12 @@ def set_support(
 ) -> bool:  # pragma: no cover - compiled
     """The signs of mu, known up to the bound, for the rows S; False if one is zero."""
     for t in range(S.size):
-        sign = mu[t]
-        if not abs(sign) > bound:
-            sign = coefficient_sign(R, moduli, S[t], np.concatenate((S[:t], S[t + 1 :])), R.shape[2] - S.size)
-            if sign == 0.0:
+        if abs(mu[t]) > bound:
+            set_bit(words, S[t], mu[t] > 0.0)
+        else:
+            others = np.concatenate((S[:t], S[t + 1 :]))
+            if not settle(R, moduli, others, R.shape[2] - S.size, 1.0, S[t : t + 1], words):
                 return False
-        set_bit(words, S[t], sign > 0.0)
     return True
 
 
@@ -145,14 +162,13 @@ def set_column(
     column: Array, bound: float, S: Array, words: Array, R: Array, moduli: Array
 ) -> bool:  # pragma: no cover - compiled
     """The signs of -column, known up to the bound, for the rows outside S; False if one is zero."""
+    doubtful, count = np.empty(column.size, np.int64), 0
     for j in range(column.size):
-        sign = column[j]
-        if not abs(sign) > bound and not contains(S, j):
-            sign = coefficient_sign(R, moduli, j, S, R.shape[2] - 1 - S.size)
-            if sign == 0.0:
-                return False
-        set_bit(words, j, sign < 0.0)
-    return True
+        set_bit(words, j, column[j] < 0.0)
+        if not abs(column[j]) > bound and not contains(S, j):
+            doubtful[count] = j
+            count += 1
+    return settle(R, moduli, S, R.shape[2] - 1 - S.size, -1.0, doubtful[:count], words)
 
 
 @njit(cache=True, nogil=True)
@@ -177,15 +193,13 @@ def set_crossing(
         words[block] = word
     if sure:
         return True
+    doubtful, count = np.empty(M, np.int64), 0
     for j in range(M):
-        value = a[j] * across - b[j] * up
-        known = across > ei and abs(value) > e[j] * wide + slack * (abs(a[j]) + abs(b[j]))
-        if e[j] >= 0.0 and j != i and not known:
-            sign = coefficient_sign(R, moduli, j, S, R.shape[2] - 1 - S.size)
-            if sign == 0:
-                return False
-            set_bit(words, j, sign > 0)
-    return True
+        error = e[j] * wide + slack * (abs(a[j]) + abs(b[j]))
+        if not (across > ei and abs(a[j] * across - b[j] * up) > error) and not contains(S, j):
+            doubtful[count] = j
+            count += 1
+    return settle(R, moduli, S, 0, 1.0, doubtful[:count], words)
 
 
 @njit(cache=True, nogil=True)
