@@ -15,13 +15,13 @@ from scipy.optimize import lsq_linear, minimize
 from extremal.design import Array, Design
 from extremal.gauge import search
 from extremal.gauge.bounds import GaugeStatus, SideBound
+from extremal.gauge.cells import FEW_ROWS, cell_bound, vertices
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.lifted import Relaxation, lifted_bound, secular
 from extremal.gauge.outputs import cone_height
 from extremal.gauge.search import upper_bounds
 from extremal.gauge.sides import Side, reduce_side
-from extremal.gauge.subsets import subset_bound
 
 fast = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -112,8 +112,8 @@ def test_every_method_is_above_brute_force(problem: tuple[Array, Array]) -> None
     assume(reduction.side.weights.size > 0)
     side = reduction.side
     exact = brute_force(X, lam) / reduction.scale
-    results = [subset_bound(side, tol=1e-9), lifted_bound(side)]
-    if side.rank <= 3:
+    results = [cell_bound(side, tol=1e-9), lifted_bound(side)]
+    if side.rank <= 2:
         results.append(face_bound(side))
     if side.rank >= 2:
         results.append(cone_bound(side, tol=1e-9, max_nodes=3000))
@@ -123,7 +123,7 @@ def test_every_method_is_above_brute_force(problem: tuple[Array, Array]) -> None
         assert result.lower <= exact + reduction.slack + 1e-9
 
 
-@pytest.mark.parametrize(("n", "d"), [(12, 2), (30, 3), (60, 3)])
+@pytest.mark.parametrize(("n", "d"), [(12, 2), (30, 2), (60, 2)])
 def test_faces_and_cones_agree(n: int, d: int) -> None:
     for seed in range(5):
         side = random_side(seed, n, d)
@@ -133,13 +133,43 @@ def test_faces_and_cones_agree(n: int, d: int) -> None:
         assert cones.lower == pytest.approx(cones.upper, rel=1e-9)
 
 
-@pytest.mark.parametrize(("n", "d"), [(18, 4), (16, 5), (14, 6)])
-def test_subsets_and_cones_agree(n: int, d: int) -> None:
+@pytest.mark.parametrize(("n", "d"), [(60, 2), (60, 3), (30, 4), (24, 5), (16, 6), (18, 12)])
+def test_cells_and_the_others_agree(n: int, d: int) -> None:
     for seed in range(3):
         side = random_side(seed, n, d)
-        subsets, cones = subset_bound(side, tol=1e-8), cone_bound(side, tol=1e-8)
-        assert subsets.upper == pytest.approx(cones.upper, rel=3e-8)
-        assert subsets.lower == pytest.approx(cones.lower, rel=3e-8)
+        cells = cell_bound(side, tol=1e-9)
+        assert cells.status is GaugeStatus.EXACT
+        assert cells.upper <= cells.lower * (1 + 2e-9) + 2e-11
+        if d <= 6:
+            other = face_bound(side) if d == 2 else cone_bound(side, tol=1e-8)
+            assert cells.upper == pytest.approx(other.upper, rel=3e-8)
+        assert lifted_bound(side).upper >= cells.lower
+
+
+def test_the_vertices_are_those_of_the_zonotope() -> None:
+    """Every direction has its vertex among them: max over S of q_S . u = linear . u + sum_i (A_i . u)_+."""
+    rng = np.random.default_rng(0)
+    for p, d in [(3, 5), (FEW_ROWS, 3), (FEW_ROWS + 1, 3), (20, 4)]:
+        A, linear, U = rng.normal(size=(p, d)), rng.normal(size=d), rng.normal(size=(d, 500))
+        Q = np.vstack(list(vertices(A, linear)))
+        assert np.allclose((Q @ U).max(axis=0), linear @ U + np.maximum(A @ U, 0).sum(axis=0))
+
+
+def test_cells_of_a_grid_and_of_parallel_rows() -> None:
+    """Rows in special position are moved apart, with what that may change added to the bound."""
+    grid = np.array([u for u in product((-1.0, 0.0, 1.0), repeat=3) if any(u)])
+    rng = np.random.default_rng(4)
+    for rows in (
+        grid,
+        np.vstack([grid, 3 * grid[:5]]),
+        np.repeat(grid[:8], 2, axis=0) + 1e-9 * rng.normal(size=(16, 3)),
+    ):
+        weights = rng.normal(size=len(rows))
+        side = Side(rows / np.linalg.norm(rows, axis=1, keepdims=True), weights / np.abs(weights).sum(), np.zeros(3))
+        cells = cell_bound(side, tol=1e-9)
+        assert cells.upper <= cells.lower * (1 + 2e-9) + 2e-11
+        u = rng.normal(size=(3, 20_000))
+        assert (side.weights @ np.maximum(side.rows @ (u / np.linalg.norm(u, axis=0)), 0)).max() <= cells.upper
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 2), (200, 3), (60, 4), (50, 5), (25, 6)])
@@ -191,7 +221,7 @@ def test_any_multipliers_give_a_bound(seed: int) -> None:
     relaxation = Relaxation(side, None)
     x = relaxation.start()
     x = x + np.random.default_rng(seed).normal(size=x.size) * 3
-    assert relaxation.certified(x) >= face_bound(side).lower
+    assert relaxation.certified(x) >= cell_bound(side).lower
 
 
 @fast
@@ -316,7 +346,7 @@ def test_threshold_is_met_exactly(d: int) -> None:
     assert upper_bounds(Design(X), lam, threshold=loose).upper <= loose
 
 
-@pytest.mark.parametrize("shape", [(300, 6), (400, 40), (200, 3)])
+@pytest.mark.parametrize("shape", [(300, 6), (400, 40), (200, 3), (200, 2)])
 def test_interrupt_leaves_a_valid_interval(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     X, lam = rng.normal(size=shape), rng.normal(size=shape[0])
@@ -324,7 +354,7 @@ def test_interrupt_leaves_a_valid_interval(shape: tuple[int, int], monkeypatch: 
     def interrupted(*_: object, **__: object) -> SideBound:
         raise KeyboardInterrupt
 
-    for name in ("cone_bound", "lifted_bound", "subset_bound", "face_bound"):
+    for name in ("cone_bound", "lifted_bound", "cell_bound", "face_bound"):
         monkeypatch.setattr(search, name, interrupted)
     bounds = upper_bounds(Design(X), lam)
     assert bounds.status is GaugeStatus.INTERRUPTED
@@ -348,14 +378,15 @@ class Clock:
     """A clock at which Ctrl-C is pressed after so many looks."""
 
     def __init__(self, looks: int) -> None:
-        self.looks = looks
+        self.looks, self.now = looks, 0.0
 
     def __call__(self) -> float:
         self.looks -= 1
         if self.looks == 0:
             raise KeyboardInterrupt
         self.looks = max(self.looks, 0)
-        return 0.0
+        self.now += 1.0
+        return self.now
 
 
 @pytest.mark.parametrize(("n", "d", "c"), [(20, 2, 2), (25, 3, 2), (20, 3, 3), (30, 9, 2), (10, 4, 12)])

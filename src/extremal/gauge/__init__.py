@@ -73,10 +73,17 @@ def gauge(
 @cache
 def compile_kernels() -> None:
     """Have the compiled kernels ready before a clock starts: seconds when new, later a look at a cache."""
+    from extremal.gauge.cells import FEW_ROWS, cell_bound
+    from extremal.gauge.cones import cone_bound
+    from extremal.gauge.sides import Side
+
     rng = np.random.default_rng(0)
-    for n in (6, 30):  # few rows go to the subsets, more to the cones
-        design, lam = Design(rng.standard_normal((n, 4))), rng.standard_normal((n, 1))
-        bounds_of(design, lam, tol=0.1, deadline=None, rng=rng, starts=2)
+    rows = rng.standard_normal((2 * FEW_ROWS + 4, 4))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    side = Side(rows, np.where(np.arange(len(rows)) % 2, 1.0, -1.0) / len(rows), np.zeros(4))
+    cell_bound(side, tol=0.1)
+    cone_bound(side, tol=0.1, max_nodes=10)
+    ascend(Design(rows), side.weights[:, None], rows[:1].T, rounds=1)
 
 
 def bounds_of(

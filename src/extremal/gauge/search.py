@@ -9,22 +9,21 @@ import numpy as np
 
 from extremal.design import Array, Design
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
+from extremal.gauge.cells import cell_bound, cell_work
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.lifted import lifted_bound
 from extremal.gauge.outputs import MANY_OUTPUTS, largest_height
 from extremal.gauge.sides import EPS, Side, reduce_side
-from extremal.gauge.subsets import subset_bound
 
 #: Up to this rank the sphere is divided into cones.
 CONE_RANK = 6
 
-#: Up to this many rows of positive weight every subset is tried, if subsets times numbers in X are not above
-#: this.
-FEW_ROWS, SUBSET_WORK = 12, 3e8
+#: Cells are visited at once if they cost no more multiplications than this; otherwise if the cones did not finish.
+QUICK_WORK = 3e8
 
-#: Up to this many rows the faces in dimension three are enumerated if the cones did not finish.
-FACE_ROWS = 600
+#: Multiplications in a second, and those that splitting a cone is worth; the most cones if nobody sets a limit.
+WORK_PER_SECOND, WORK_OF_A_NODE, MOST_NODES = 2e9, 1e5, 2_000_000
 
 #: With several outputs: the directions that are tried at most, the share of the remaining time and of the nodes that
 #: one may take, and the share of the largest height below which the others need not be known.
@@ -58,6 +57,13 @@ class Options:
         return now + share * max(self.deadline - now, 0.0)
 
     @property
+    def affordable(self) -> float:
+        """The multiplications that a search of all cells may cost."""
+        left = np.inf if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+        nodes = np.inf if self.max_nodes is None else self.max_nodes
+        return min(WORK_OF_A_NODE * nodes, WORK_PER_SECOND * left)
+
+    @property
     def target(self) -> float:
         """An upper bound this small ends the search."""
         return max(self.lower * (1 + self.tol), self.threshold or 0.0)
@@ -72,7 +78,7 @@ def upper_bounds(
     lower: float = 0.0,
     witness: Array | None = None,
     threshold: float | None = None,
-    max_nodes: int | None = 2_000_000,
+    max_nodes: int | None = MOST_NODES,
 ) -> GaugeBounds:
     """lower <= g(lam) = max over |u| <= 1 of |lam^T (Xu)_+|_2 <= upper, with a proven upper end.
 
@@ -171,15 +177,20 @@ def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, str
 
 
 def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:
-    """Faces for rank <= 2, subsets for few convex rows, cones for rank <= 6, else the lifted relaxation."""
-    convex = int((side.weights > 0).sum())
+    """Faces in the plane, cells where they are few, cones for rank <= 6, else cells or the lifted relaxation."""
     if side.weights.size == 0:
         length = float(np.linalg.norm(side.linear))
         return SideBound(length, length + side.rounding, side.linear, GaugeStatus.EXACT), "linear"
     if side.rank <= 2:
         return face_bound(side), "faces"
-    if convex <= FEW_ROWS and 2**convex * side.rows.size <= SUBSET_WORK:
-        bound = subset_bound(
+    work = cell_work(side)
+    bound, method = None, ""
+    if work > QUICK_WORK and side.rank <= CONE_RANK:
+        bound, method = by_cones(side, work, options, start), "cones"
+        if is_settled(bound, options):
+            return bound, method
+    if work <= options.affordable:
+        found = cell_bound(
             side,
             tol=options.tol,
             deadline=options.until(0.8),
@@ -187,37 +198,47 @@ def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str
             witness=start,
             threshold=options.threshold,
         )
-        return refined(side, bound, "subsets", options)
-    if side.rank <= CONE_RANK:
-        bound = cone_bound(
-            side,
-            tol=options.tol,
-            deadline=options.until(0.8),
-            lower=options.lower,
-            witness=start,
-            threshold=options.threshold,
-            max_nodes=options.max_nodes,
-        )
-        return refined(side, bound, "cones", options)
-    return lifted_bound(side, deadline=options.deadline, target=options.target), "lifted"
+        bound, method = tighter(bound, found), f"{method}, cells".strip(", ")
+        if is_settled(bound, options):
+            return bound, method
+    other = lifted_bound(side, deadline=options.deadline, target=options.target)
+    if bound is None:
+        return other, "lifted"
+    return tighter(bound, other), f"{method}, lifted" if other.upper < bound.upper else method
 
 
-def refined(side: Side, bound: SideBound, method: str, options: Options) -> tuple[SideBound, str]:
-    """The bound of a search; if it ended early, at most that of the relaxation (faces in rank three)."""
+def by_cones(side: Side, work: float, options: Options, start: Array) -> SideBound:
+    """The cones, for about as long as the cells would take if those can be afforded."""
+    affordable = work <= options.affordable
+    nodes = options.max_nodes
+    if affordable:
+        nodes = min(int(work / WORK_OF_A_NODE), MOST_NODES if nodes is None else nodes)
+    return cone_bound(
+        side,
+        tol=options.tol,
+        deadline=options.until(0.5 if affordable else 0.8),
+        lower=options.lower,
+        witness=start,
+        threshold=options.threshold,
+        max_nodes=nodes,
+    )
+
+
+def is_settled(bound: SideBound, options: Options) -> bool:
+    """Whether a search ended with what was asked of it, or by Ctrl-C."""
     decided = options.threshold is not None and bound.lower > options.threshold
     # nearly parallel rows can end a coordinate descent early: exact in name, but wide
     narrow = bound.upper <= max(options.target, bound.lower * (1 + options.tol))
-    if (bound.status is GaugeStatus.EXACT and narrow) or bound.status is GaugeStatus.INTERRUPTED or decided:
-        return bound, method
-    if side.rank <= 3 and len(side.rows) <= FACE_ROWS:
-        other, name = face_bound(side, deadline=options.deadline), "faces"
-    else:
-        other, name = lifted_bound(side, deadline=options.deadline, target=options.target), "lifted"
-    lower, u = max(((b.lower, b.u) for b in (bound, other)), key=lambda pair: pair[0])
-    upper = min(bound.upper, other.upper)
-    finished = other.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED)
-    status = other.status if finished else bound.status
-    return SideBound(lower, upper, u, status), f"{method}, {name}" if other.upper < bound.upper else method
+    return (bound.status is GaugeStatus.EXACT and narrow) or bound.status is GaugeStatus.INTERRUPTED or decided
+
+
+def tighter(first: SideBound | None, second: SideBound) -> SideBound:
+    """Both bounds together, with the status of the second if it came to an end."""
+    if first is None:
+        return second
+    lower, u = max(((b.lower, b.u) for b in (first, second)), key=lambda pair: pair[0])
+    finished = second.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED)
+    return SideBound(lower, min(first.upper, second.upper), u, second.status if finished else first.status)
 
 
 def several_outputs(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:

@@ -36,7 +36,7 @@ def fit_amplitudes(
         linear = full - gram @ point
         target = nonnegative_quadratic(gram, linear, point, free, tol, 1000)
         if exact:
-            target = active_set(gram, linear, _largest(target, design_rows, free), free)
+            target = active_set(gram, linear, largest(target, design_rows, free), free)
         step = target - point
         slope = float(full @ step)
         if slope >= -(1e-16 if exact else 1e-10) * max(abs(value), 1e-300):
@@ -56,7 +56,7 @@ def fit_amplitudes(
     return atoms.with_amplitudes(r, b).take(np.flatnonzero(r))
 
 
-def _largest(x: Array, rank: int, n_free: int) -> Array:
+def largest(x: Array, rank: int, n_free: int) -> Array:
     """x with only its largest entries, half as many as the rank of the fits; the free ones stay."""
     bounded = x[: x.size - n_free]
     if np.count_nonzero(bounded) <= rank:

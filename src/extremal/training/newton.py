@@ -23,6 +23,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from extremal.design import Array, Design
 from extremal.problem import Problem
+from extremal.training.amplitudes import active_set, largest
 from extremal.training.atoms import Atoms
 from extremal.training.kernels import nonnegative_quadratic
 
@@ -221,15 +222,21 @@ def move(atoms: Atoms, step: Step) -> Atoms:
     return Atoms(U, V, np.maximum(atoms.r + step.amplitudes, 0), atoms.intercept + step.intercept)
 
 
-def refit(problem: Problem, state: Smoothed) -> Smoothed:
-    """One step of the convex problem in the amplitudes for the smoothed features; exact for the squared loss."""
+def refit(problem: Problem, state: Smoothed, *, exact: bool = False) -> Smoothed:
+    """One step of the convex problem in the amplitudes for the smoothed features, the whole way for the squared loss.
+
+    If `exact` no more neurons keep an amplitude than the rank of their fits: with more, Newton's systems are singular.
+    """
     atoms, free = state.atoms, problem.loss.shape[1] if problem.intercept else 0
     columns = _amplitude_columns(problem, state)
     gradient = _amplitude_gradient(problem, state)
     point = np.concatenate([atoms.r, atoms.intercept[:free]])
     gram = columns.T @ columns
     gram[np.diag_indices_from(gram)] *= 1 + 1e-12
-    best = nonnegative_quadratic(gram, gradient - gram @ point, point, free, 1e-9, 100)
+    linear = gradient - gram @ point
+    best = nonnegative_quadratic(gram, linear, point, free, 1e-9, 100)
+    if exact:
+        best = active_set(gram, linear, largest(best, columns.shape[0], free), free)
     m = atoms.width
     trial = atoms.with_amplitudes(best[:m], best[m:] if free else atoms.intercept)
     new = _with_outputs(problem, trial, state)
@@ -286,6 +293,13 @@ def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
     decrease = -0.5 * float(np.vdot(p, g_p) + rho @ g_rho)
     turn = p[:, d:] if p.shape[1] > d else np.zeros_like(atoms.V)
     return Step(p[:, :d].T, turn, rho[:m], rho[m:] if problem.intercept else np.zeros_like(atoms.intercept), decrease)
+
+
+def step_work(problem: Problem, atoms: Atoms) -> float:
+    """Multiplications and additions of a Newton step, roughly: its Gram matrix and the factorisation of that."""
+    n, c = problem.loss.shape
+    unknowns, small = atoms.width * (problem.design.d + (c if c > 1 else 0)), n * c
+    return float(small * unknowns * min(small, unknowns) + min(small, unknowns) ** 3 / 3)
 
 
 def _outer_size(state: Smoothed) -> int:

@@ -17,7 +17,16 @@ from extremal.gauge.search import CONE_RANK
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_amplitudes
 from extremal.training.atoms import Atoms
-from extremal.training.newton import MOST_DAMPING, evaluate, minimise_smoothed, predict, refit, residual, smooth
+from extremal.training.newton import (
+    MOST_DAMPING,
+    evaluate,
+    minimise_smoothed,
+    predict,
+    refit,
+    residual,
+    smooth,
+    step_work,
+)
 from extremal.training.wide import local_descent, wide_start
 
 #: A fresh start is a violator if its gauge exceeds beta by this fraction.
@@ -33,8 +42,10 @@ ROUNDING = 1e-13
 UNPROVABLE_GAIN = 1e-5
 #: Without a time limit a proof may split so many cones for each sign, and take so many seconds at the least.
 PROOF_NODES, LONGEST_PROOF = 150_000, 30.0
-#: Newton steps from a coarse level to the ties, roughly.
-STEPS_DOWN = 20
+#: Newton steps from a fine level to the ties and from the coarsest one, roughly; multiplications in a second of one.
+STEPS_DOWN, PATH_STEPS, WORK_PER_SECOND = 20, 60, 4e10
+#: A round of exploration that gains less than this fraction ends it, if there is time for Newton's method.
+EXPLORED = 5e-4
 #: A violation below this fraction of beta needs its neuron added, not a new search.
 SLIGHT = 1e-4
 #: Cycles in a row without gain, though violators are known, before those are left alone.
@@ -123,6 +134,13 @@ class Run:
         reserve = STEPS_DOWN * self.step_seconds
         return self.time_limit is not None and self.elapsed() + reserve >= self.search_share * self.time_limit
 
+    def has_time_for(self, steps: int, share: float | None = None) -> bool:
+        """Whether so many Newton steps fit into what is left of the search (or of a share of the time limit)."""
+        if self.time_limit is None or not newton_fits(self.problem, self.best):
+            return True
+        seconds = steps * step_work(self.problem, self.best) / WORK_PER_SECOND
+        return self.elapsed() + seconds < (share or self.search_share) * self.time_limit
+
     def next_step_is_late(self) -> bool:
         """Asked before every Newton step: whether time is up. Keeps the time between two askings on the way."""
         now = time.monotonic()
@@ -187,11 +205,12 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
         before = run.value
         atoms = join(problem, atoms, price(run, atoms))
         run.keep(atoms, "explore")
-        if run.out_of_time(0.5):
+        if run.search_is_over() or (run.out_of_time(0.5) and run.has_time_for(PATH_STEPS)):
             break
         atoms = tidy(problem, local_descent(problem, atoms, iterations=60, stop=run.search_is_over), exact=True)
         run.keep(atoms, "explore")
-        if before - run.value < 5e-4 * run.value or run.out_of_time(0.5):
+        # what a Newton path would gain in no time is left to it
+        if before - run.value < EXPLORED * run.value and run.has_time_for(PATH_STEPS):
             break
     # no more neurons than the rank of their fits: everything that follows costs by the neuron
     run.keep(tidy(problem, run.best, exact=True), "explore")
@@ -201,9 +220,11 @@ def refine(run: Run) -> bool:
     """Price, follow the smoothing down to the ties, and again, until nothing is gained; False if time ran out first."""
     start, gained, idle = LEVELS[0], 1.0, 0
     for _ in range(run.most_cycles):
+        if not run.has_time_for(STEPS_DOWN):
+            return False
         before = run.value
         violators = price(run, run.best, effort=4**idle)
-        atoms = join(run.problem, run.best, violators)
+        atoms = join(run.problem, run.best, violators, exact=True)
         run.keep(atoms, "refine")
         if newton_fits(run.problem, atoms):
             levels = tuple(delta for delta in LEVELS if delta <= start)
@@ -279,7 +300,7 @@ def settle_ties(run: Run) -> None:
 
     A neuron that violates the gauge slightly is a neuron of the smoothed problem only where delta is smaller still.
     """
-    if not run.settled and newton_fits(run.problem, run.best):
+    if not run.settled and newton_fits(run.problem, run.best) and run.has_time_for(STEPS_DOWN, share=0.95):
         if run.violation < 0 and not run.search_is_over():
             coarsest = FINEST_PRICED
         else:
@@ -308,7 +329,7 @@ def add_smoothed_violators(run: Run, atoms: Atoms, delta: float) -> Atoms:
     order = np.argsort(-value)
     order = order[value[order] > problem.beta * (1 + 1e-6)]
     new = distinct(Candidates(found.U[:, order], found.V[order], value[order]), starts // 2)
-    state = refit(problem, evaluate(problem, atoms.join(new.U, new.V), delta))
+    state = refit(problem, evaluate(problem, atoms.join(new.U, new.V), delta), exact=True)
     return state.take(np.flatnonzero(state.atoms.r)).atoms
 
 
@@ -366,9 +387,9 @@ def pricing_starts(problem: Problem) -> int:
     return int(np.clip(1.2e6 / (problem.design.n * problem.design.d), 30, 300))
 
 
-def join(problem: Problem, atoms: Atoms, new: Candidates) -> Atoms:
+def join(problem: Problem, atoms: Atoms, new: Candidates, *, exact: bool = False) -> Atoms:
     """The network with new neurons, its amplitudes fitted again."""
-    return fit_amplitudes(problem, atoms.join(new.U, new.V))
+    return fit_amplitudes(problem, atoms.join(new.U, new.V), tol=1e-6 if exact else 1e-3, exact=exact)
 
 
 def tidy(problem: Problem, atoms: Atoms, *, exact: bool = False) -> Atoms:
