@@ -111,8 +111,12 @@ class Patterns:
 
     def unique(self) -> Patterns:
         """The patterns in lexicographic order of their bytes, without repetition."""
-        keys = np.unique(self._keys)
-        return Patterns(keys.view(np.uint8).reshape(len(keys), self.bits.shape[1]), self.central)
+        return self.counted()[0]
+
+    def counted(self) -> tuple[Patterns, Array]:
+        """The patterns in order, without repetition, and how often each occurs."""
+        keys, times = np.unique(self._keys, return_counts=True)
+        return Patterns(keys.view(np.uint8).reshape(len(keys), self.bits.shape[1]), self.central), times
 
     def contains(self, patterns: ArrayLike | Patterns) -> Any:
         """Whether a pattern (n,) is in the set, or for several (p, n) or Patterns which of them are."""
