@@ -373,6 +373,8 @@ def test_patterns_of_a_network_and_of_a_trajectory():
     assert visited == expected
     with pytest.raises(ValueError, match="empty"):
         Patterns.of_trajectory(X, [])
+    with pytest.raises(ValueError, match="some networks"):
+        Patterns.of_trajectory(X, [network, hidden[:2]])
     with pytest.raises(ValueError, match="2 entries"):
         Patterns.of_network(X, hidden)
 
