@@ -373,6 +373,8 @@ def test_patterns_of_a_network_and_of_a_trajectory():
     assert visited == expected
     with pytest.raises(ValueError, match="empty"):
         Patterns.of_trajectory(X, [])
+    with pytest.raises(ValueError, match="some networks"):
+        Patterns.of_trajectory(X, [network, hidden[:2]])
     with pytest.raises(ValueError, match="2 entries"):
         Patterns.of_network(X, hidden)
 
@@ -395,3 +397,77 @@ def test_patterns_of_other_data_are_refused():
         arrangements(generic(4, 2)).patterns.contains([True])
     with pytest.raises(ValueError, match="not that of a cell"):
         arrangements([[1.0], [2.0]]).witnesses(Patterns.pack([[1.0], [2.0]], [[True, False]]))
+
+
+# ---------------------------------------------------------------------------------------------------------- samples
+
+
+@pytest.mark.parametrize("method", ["gaussian", "data", "walk"])
+@pytest.mark.parametrize("X", [generic(12, 3), grid(3), generic(3, 6), np.array([[3.0, 3], [2, 2], [1, 0]]), [[2.0]]])
+def test_samples_are_cells(X, method):
+    found = arrangements(X)
+    sample = extremal.sample_arrangements(X, 3000, method=method, random_state=3)
+    assert found.patterns.contains(sample.patterns).all()
+    assert sample.patterns.unique().count == sample.patterns.count
+    assert sample.times.sum() == sample.draws <= 3000
+    assert sample.total == found.count
+    assert sample.coverage == pytest.approx(sample.patterns.count / found.count)
+    again = extremal.sample_arrangements(X, 3000, method=method, random_state=3)
+    np.testing.assert_array_equal(sample.patterns.bits, again.patterns.bits)
+
+
+def test_good_and_turing_estimate_what_is_missing():
+    """The chance of a new pattern, against 20000 new draws."""
+    X = generic(60, 4)
+    sample = extremal.sample_arrangements(X, 4000)
+    fresh = np.random.default_rng(99).standard_normal((4, 20000))
+    new = ~sample.patterns.contains((X @ fresh > 0).T)
+    assert sample.unseen == pytest.approx(new.mean(), abs=0.03)
+    assert 0.2 < sample.unseen < 0.9
+
+
+def test_many_draws_find_everything():
+    for method in ("gaussian", "walk"):
+        sample = extremal.sample_arrangements(generic(6, 3), 20000, method=method)
+        assert sample.coverage == 1.0
+        assert sample.unseen < 1e-3
+
+
+def test_the_walk_finds_more_small_cells_than_gaussian_draws():
+    X = generic(60, 4)
+    walked, drawn = (extremal.sample_arrangements(X, 30000, method=m).patterns.count for m in ("walk", "gaussian"))
+    assert walked > drawn
+
+
+def test_class_means_are_among_the_directions():
+    X = np.vstack([generic(20, 5) + 8, generic(20, 5, 1) - 8])
+    y = np.repeat([0, 1], 20)
+    sample = extremal.sample_arrangements(X, 300, method="data", y=y)
+    assert sample.patterns.contains(X @ (X[:20].mean(axis=0) - X[20:].mean(axis=0)) > 0)
+
+
+def test_bad_samples_are_refused():
+    X = generic(4, 2)
+    with pytest.raises(ValueError, match="gaussian, data, walk"):
+        extremal.sample_arrangements(X, 5, method="sobol")
+    with pytest.raises(ValueError, match="positive"):
+        extremal.sample_arrangements(X, 0)
+    with pytest.raises(ValueError, match="y must have shape"):
+        extremal.sample_arrangements(X, 5, method="data", y=[0, 1])
+
+
+def test_large_samples_do_without_the_number_of_cells():
+    sample = extremal.sample_arrangements(generic(300, 20), 200)
+    assert sample.total is None
+    assert sample.coverage is None
+    assert sample.unseen == 1.0
+    assert "another is new" in str(sample)
+
+
+def test_scenario_bound():
+    """The numbers of theory: n = 100."""
+    assert extremal.scenario_size(100, 0.1, 0.05) == 2080
+    assert extremal.scenario_size(100, 0.01, 0.01) == 21122  # 21121.03...
+    assert extremal.scenario_size(1, 0.5, 0.9) == 4  # the first form: 2 / 0.45 - 1
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        extremal.scenario_size(10, 0.0, 0.5)

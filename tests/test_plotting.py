@@ -104,3 +104,45 @@ def test_a_network_of_other_features_is_refused(ax, hat):
 def test_a_constant_network_can_be_drawn(ax):
     plotting.fit_2d(Network.zero(2), np.ones((4, 2)), np.zeros(4), ax)
     plotting.fit_1d(Network.zero(1, bias=True), np.ones(4), np.zeros(4), Figure().add_subplot())
+
+
+def test_the_circle_has_a_sector_for_every_cell(ax):
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    plotting.arrangement(X, ax)
+    patterns = extremal.arrangements(X).patterns
+    assert len(ax.patches) == patterns.count == 10
+    assert sum(sector.theta2 - sector.theta1 for sector in ax.patches) == pytest.approx(360)
+    texts = {text.get_text() for text in ax.texts if text.get_text()}
+    assert texts <= {"".join(map(str, row.astype(int))) for row in patterns.unpack()}
+    assert len(texts) >= 8
+    for sector in ax.patches:
+        angles = np.radians([sector.theta1, sector.theta2])
+        np.testing.assert_allclose(np.abs(X @ [np.cos(angles), np.sin(angles)]).min(axis=0), 0, atol=1e-9)
+
+
+def test_the_sphere_shows_great_circles_and_patterns(ax):
+    X = np.random.default_rng(0).normal(size=(4, 3))
+    plotting.arrangement(X, ax)
+    patterns = extremal.arrangements(X).patterns
+    assert f"{patterns.count} cells" in ax.get_title()
+    for x, line in zip(X, ax.get_lines(), strict=True):
+        a, b = line.get_data()
+        square = a * a + b * b
+        on_sphere = np.array([2 * a, 2 * b, 1 - square]) / (1 + square)
+        np.testing.assert_allclose(x @ on_sphere, 0, atol=1e-12)
+        assert (square <= 1 + 1e-12).all()
+    for text in ax.texts:
+        a, b = text.get_position()
+        u = np.array([2 * a, 2 * b, 1 - a * a - b * b])
+        assert text.get_text() == "".join(map(str, (X @ u > 0).astype(int)))
+
+
+def test_arrangements_of_other_dimensions_are_refused(ax):
+    with pytest.raises(ValueError, match="2 or 3 columns"):
+        plotting.arrangement(np.ones((3, 4)), ax)
+
+
+def test_arrangements_without_hyperplanes_can_be_drawn(ax):
+    plotting.arrangement(np.zeros((2, 2)), ax)
+    plotting.arrangement(np.zeros((2, 3)), Figure().add_subplot())
+    plotting.arrangement([[0.0, 0.0, 1.0]], Figure().add_subplot())

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
         Arrangement,
         CellCount,
         Patterns,
+        PatternSample,
         TooManyCells,
         arrangements,
         count_arrangements,
+        sample_arrangements,
+        scenario_size,
     )
     from extremal.certificate import Certificate, Status, certify
     from extremal.estimators import ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV
@@ -36,6 +39,7 @@ _ROOM_OF = {
     "FitResult": "training",
     "GaugeBounds": "gauge",
     "Network": "network",
+    "PatternSample": "arrangements",
     "Patterns": "arrangements",
     "Problem": "problem",
     "ReLUClassifier": "estimators",
@@ -52,6 +56,8 @@ _ROOM_OF = {
     "fit": "training",
     "gauge": "gauge",
     "path": "training",
+    "sample_arrangements": "arrangements",
+    "scenario_size": "arrangements",
 }
 _SUBMODULES = ("losses", "plotting")
 
@@ -62,6 +68,7 @@ __all__ = [
     "FitResult",
     "GaugeBounds",
     "Network",
+    "PatternSample",
     "Patterns",
     "Problem",
     "ReLUClassifier",
@@ -80,6 +87,8 @@ __all__ = [
     "losses",
     "path",
     "plotting",
+    "sample_arrangements",
+    "scenario_size",
 ]
 
 

@@ -79,7 +79,7 @@ class Arrangement:
         TooManyCells
             If the limit does not allow it.
         """
-        self._check_size()
+        self.check_size()
         return Patterns(np.vstack([self._complete(words) for words in self._all()]), self.central)
 
     def chunks(self, size: int | None = None) -> Iterator[Patterns]:
@@ -87,7 +87,7 @@ class Arrangement:
         if size is not None and size < 2:
             raise ValueError("a chunk holds at least two patterns, a cell and its opposite")
         if self.limit is not None:
-            self._check_size()
+            self.check_size()
         pairs = self._block() if size is None else size // 2
         for words in self._blocks(pairs):
             for start in range(0, len(words), pairs):
@@ -156,7 +156,8 @@ class Arrangement:
             return half
         return np.vstack([half, ~half & self.central.mask])
 
-    def _check_size(self) -> None:
+    def check_size(self) -> None:
+        """Raise TooManyCells if the limit does not allow a listing."""
         upper = cover_count(self.central.N, self.rank)
         room = MEMORY // -(-self.design.n // 8) if self.limit is None else self.limit
         if upper <= room:

@@ -208,9 +208,9 @@ def classes(
                 if not reduce_modulo(A, S, used, moduli[t]):
                     return -1
             for j in range(n):
-                if label[j] >= 0 and leader[label[j]] != j:
-                    if not are_parallel(A, used, leader[label[j]], j, moduli[t]):
-                        return -1
+                repeats = label[j] >= 0 and leader[label[j]] != j
+                if repeats and not are_parallel(A, used, leader[label[j]], j, moduli[t]):
+                    return -1
     return count
 
 

@@ -8,6 +8,7 @@ floating point; what that cannot decide goes to a simplex method in rational num
 from __future__ import annotations
 
 from fractions import Fraction
+from math import lcm
 
 import numpy as np
 from numba import njit
@@ -111,6 +112,9 @@ def has_interior(central: Central, pattern: Array) -> bool:
     signs = _line_signs(central, pattern[None, :])
     if not _is_consistent(central, signs, pattern[None, :]):
         return False
+    u = _wide_points(central, signs)[0]
+    if np.isfinite(u).all() and (signs[0] * np.sign(central.lines @ _integers(u)) > 0).all():
+        return True
     return _rational_point(central.lines, signs[0]) is not None
 
 
@@ -134,10 +138,7 @@ def _points(design: Design, central: Central, booleans: Array) -> Array:
     signs = _line_signs(central, booleans)
     if not _is_consistent(central, signs, booleans):
         raise ValueError("a pattern is not that of a cell: parallel rows contradict each other")
-    Q, R = np.linalg.qr(central.floats / np.linalg.norm(central.floats, axis=1, keepdims=True))
-    flat = np.empty((len(signs), central.rank))
-    margins(Q / np.linalg.norm(Q, axis=1, keepdims=True), signs.astype(np.float64), flat)
-    points = _in_coordinates(central, np.linalg.solve(R, flat.T).T)
+    points = _in_coordinates(central, _wide_points(central, signs))
     for q in _wrong(design, central, points, booleans):
         exact = _rational_point(central.lines, signs[q])
         if exact is None:
@@ -145,6 +146,24 @@ def _points(design: Design, central: Central, booleans: Array) -> Array:
         points[q] = _in_coordinates(central, np.array([_rounded(exact)]))[0]
     points[_wrong(design, central, points, booleans)] = np.nan
     return points
+
+
+def _wide_points(central: Central, signs: Array) -> Array:
+    """Directions of largest margin in reduced coordinates, the margin measured in orthonormal ones."""
+    Q, R = np.linalg.qr(central.floats / np.linalg.norm(central.floats, axis=1, keepdims=True))
+    points = np.empty((len(signs), central.rank))
+    margins(Q / np.linalg.norm(Q, axis=1, keepdims=True), signs.astype(np.float64), points)
+    try:
+        return np.linalg.solve(R, points.T).T
+    except np.linalg.LinAlgError:  # dependent as far as floats can tell
+        return points
+
+
+def _integers(u: Array) -> Array:
+    """A positive multiple of u in Python integers, exactly."""
+    fractions = [Fraction(entry) for entry in u.tolist()]
+    common = lcm(*(entry.denominator for entry in fractions))
+    return np.array([int(entry * common) for entry in fractions], dtype=object)
 
 
 def _wrong(design: Design, central: Central, points: Array, booleans: Array) -> Array:

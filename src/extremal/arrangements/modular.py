@@ -8,6 +8,7 @@ decides what no fixed precision can, whatever the size of the entries.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -99,7 +100,7 @@ def echelon(A: Array, p: int) -> tuple[int, Array]:  # pragma: no cover - compil
 
 
 @njit(cache=True, nogil=True)
-def remainder(x: int, p: int, reciprocal: float) -> int:  # pragma: no cover - compiled
+def remainder(x: int, p: int, reciprocal: float) -> Any:  # pragma: no cover - compiled
     """x modulo p for 0 <= x < 2^62 + 2^31; the quotient is off by one at most, and no division is needed."""
     rest = x - np.int64(x * reciprocal) * p
     if rest < 0:
@@ -170,7 +171,7 @@ def coefficient_signs(
     """The signs of coordinate c of some rows where the rows S vanish and the last |S| coordinates are eliminated.
 
     R holds the residues of the integer matrix Z. The coefficient of row j is z_jc - z_j,later B^-1 z_Sc with
-    B = Z[S, later]; times det B it is an integer, a minor of Z. False if B is singular, modulo one of the primes at least.
+    B = Z[S, later]; times det B it is an integer, a minor of Z. False if B is singular, for one of the primes at least.
     """
     K, k, r = moduli.size, S.size, R.shape[2]
     A, values, scales = np.empty((k, k + 1), np.int64), np.empty((rows.size + 1, K), np.int64), np.empty(K, np.int64)

@@ -48,12 +48,8 @@ class Patterns:
         closed : bool
             Count ties x_i . u = 0 of nonzero rows as active: 1(X u >= 0).
         """
-        design, directions = Design.from_data(X), _directions(U)
-        if directions.shape[0] != design.d:
-            raise ValueError(
-                f"directions must have {design.d} entries, one for each column of X, not {len(directions)}"
-            )
-        return cls._of(design, Central.of(design), directions, closed)
+        design = Design.from_data(X)
+        return cls._visited(design, [_directions(U)], closed)
 
     @classmethod
     def of_network(cls, X: ArrayLike, network: Network | ArrayLike, *, closed: bool = False) -> Patterns:
@@ -61,27 +57,34 @@ class Patterns:
 
         A network with a hidden bias sees X with a column of ones, and so do these patterns.
         """
-        hidden: Any = getattr(network, "hidden", network)
-        design = Design.from_data(X, bias=bool(getattr(network, "bias", False)))
-        return cls.of_directions(design.X, hidden, closed=closed)
+        return cls.of_trajectory(X, [network], closed=closed)
 
     @classmethod
     def of_trajectory(
         cls, X: ArrayLike, trajectory: Iterable[Network | ArrayLike], *, closed: bool = False
     ) -> Patterns:
         """All patterns that a sequence of networks, or of hidden weights (d, m), visits."""
-        steps = list(trajectory)
+        steps: list[Any] = list(trajectory)
         if not steps:
             raise ValueError("the trajectory is empty")
-        parts = [cls.of_network(X, step, closed=closed) for step in steps]
-        return cls(np.vstack([part.bits for part in parts]), parts[0].central).unique()
+        bias = {bool(getattr(step, "bias", False)) for step in steps}
+        if len(bias) > 1:
+            raise ValueError("some networks have a hidden bias and some have not")
+        design = Design.from_data(X, bias=bias.pop())
+        return cls._visited(design, [_directions(getattr(step, "hidden", step)) for step in steps], closed)
 
     @classmethod
-    def _of(cls, design: Design, central: Central, U: Array, closed: bool = False) -> Patterns:
-        signs = exact_signs(design, U[:, U.any(axis=0)])
-        active = signs >= 0 if closed else signs > 0
-        active[central.line_of < 0] = False
-        return cls._packed(central, active.T).unique()
+    def _visited(cls, design: Design, steps: list[Array], closed: bool) -> Patterns:
+        """The patterns of the nonzero columns of several matrices, without repetition."""
+        central, parts = Central.of(design), []
+        for U in steps:
+            if U.shape[0] != design.d:
+                raise ValueError(f"directions must have {design.d} entries, one for each column of X, not {len(U)}")
+            signs = exact_signs(design, U[:, U.any(axis=0)])
+            active = signs >= 0 if closed else signs > 0
+            active[central.line_of < 0] = False
+            parts.append(cls._packed(central, active.T).unique().bits)
+        return cls(np.vstack(parts), central).unique()
 
     @classmethod
     def _packed(cls, central: Central, patterns: Array) -> Patterns:
@@ -111,8 +114,12 @@ class Patterns:
 
     def unique(self) -> Patterns:
         """The patterns in lexicographic order of their bytes, without repetition."""
-        keys = np.unique(self._keys)
-        return Patterns(keys.view(np.uint8).reshape(len(keys), self.bits.shape[1]), self.central)
+        return self.counted()[0]
+
+    def counted(self) -> tuple[Patterns, Array]:
+        """The patterns in order, without repetition, and how often each occurs."""
+        keys, times = np.unique(self._keys, return_counts=True)
+        return Patterns(keys.view(np.uint8).reshape(len(keys), self.bits.shape[1]), self.central), times
 
     def contains(self, patterns: ArrayLike | Patterns) -> Any:
         """Whether a pattern (n,) is in the set, or for several (p, n) or Patterns which of them are."""

@@ -16,6 +16,7 @@ exactly (`modular`); if it is zero, the hyperplanes are not in general position,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import comb
 
 import numpy as np
 from numba import njit
@@ -284,8 +285,9 @@ def generic_cells(central: Central, size: int, seed: int = 0) -> Iterator[Array]
     words = (N + 63) // 64
     S, state = np.zeros(r - 1, dtype=np.int64), np.full(r, -1, dtype=np.int64)
     last = np.uint64(1) << np.uint64((N - 1) & 63)
+    most = sum(comb(N - 1, k) for k in range(r))
     while True:
-        out = np.zeros((size, words), dtype=np.uint64)
+        out = np.zeros((min(size, most), words), dtype=np.uint64)
         status, count = walk(Z, R, moduli, S, state, out)
         if status == ZERO:
             raise Degenerate

@@ -1,4 +1,4 @@
-"""The command line: extremal fit | certify | predict | info."""
+"""The command line: extremal fit | certify | predict | arrangements | info."""
 
 # Nothing but click is imported here: `extremal --help` answers at once, and NumPy waits for a command that
 # needs it.
@@ -153,6 +153,56 @@ def predict(model: str, data: str, out: str | None) -> None:
         commands.predict(model, data, stream)
 
 
+@main.command(short_help="Count, list or sample the activation patterns of a CSV file.")
+@click.argument("data", type=_DATA)
+@_reading
+@click.option(
+    "--bias",
+    type=click.Choice(["penalized", "none"]),
+    default="penalized",
+    show_default=True,
+    help="The bias of the hidden neurons: penalized adds a column of ones.",
+)
+@click.option("--count", is_flag=True, help="Only count the patterns.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Draw N random directions instead.")
+@click.option(
+    "--method",
+    type=click.Choice(["gaussian", "data", "walk"]),
+    default="gaussian",
+    show_default=True,
+    help="How --sample draws.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="List so many patterns at most. [default: 2 GiB]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seeds --sample.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, writable=True), metavar="PATTERNS.npz", help="Save the patterns."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def arrangements(data: str, as_json: bool, **options: Any) -> None:
+    """Find all activation patterns of the CSV file DATA: the cells of the hyperplanes of its rows.
+
+    The columns are used as they are, without the target. With a bias, scaling the columns changes no pattern.
+
+    \b
+    extremal arrangements data.csv --count
+    extremal arrangements data.csv --out patterns.npz
+    extremal arrangements data.csv --sample 100000 --method walk --json
+    """
+    if options["count"] and (options["sample"] or options["out"]):
+        raise click.UsageError("--count lists nothing; leave out --sample and --out")
+    _check_folder(options["out"], "out")
+    from extremal.cli import cells
+
+    with _data_errors("Interrupted."):
+        report = cells.arrangements(data, quiet=as_json, **options)
+    if as_json:
+        click.echo(report.json())
+    else:
+        report.show()
+
+
 @main.command(short_help="Print versions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(as_json: bool) -> None:
@@ -170,14 +220,14 @@ def _check_folder(path: str | None, option: str) -> None:
 
 
 @contextlib.contextmanager
-def _data_errors() -> Iterator[None]:
+def _data_errors(interrupted: str = "Interrupted before there was a network.") -> Iterator[None]:
     """Errors in what the user gave, as one line and exit code 1."""
     try:
         yield
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
-        click.echo("Interrupted before there was a network.", err=True)
+        click.echo(interrupted, err=True)
         sys.exit(INTERRUPTED)
 
 

@@ -39,6 +39,11 @@ class ProgressLine:
         if self._line:
             self._line.update(describe(record))
 
+    def say(self, text: str) -> None:
+        """Show a text."""
+        if self._line:
+            self._line.update(text)
+
 
 def show_table(rows: dict[str, str], status: str, proven: bool, notes: Sequence[str] = ()) -> None:
     """Print names and values in two columns, and below them how it ended."""
