@@ -1,0 +1,124 @@
+"""The finite programs by column generation over their blocks.
+
+Blocks that are left out are zero. Their exact price |Proj_K (s X^T D lam)| says whether that is optimal: it is, and the
+value is the optimum over ALL blocks, once no price exceeds beta. The multiplier, scaled by the largest price, is a
+feasible point of the dual of the whole program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from extremal.design import Array
+from extremal.programs.blocks import Blocks
+from extremal.programs.cones import ConicSolution, Term, solve_conic
+
+#: Prices above the limit by less than this fraction count as equal to it.
+SAME = 1e-10
+#: Interior points leave small vectors in blocks that do not matter. Those below such a fraction of the longest are
+#: tried at zero, and the value may rise by no more than the solver's own accuracy.
+NEGLIGIBLE = (1e-4, 1e-6)
+ACCURACY = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Blocks that are not zero, by their index, with the value they reach and the multiplier that prices the others.
+
+    `limit` is the price from which a block that is left out would improve the value.
+    """
+
+    index: Array
+    U: Array
+    intercept: float
+    value: float
+    lam: Array
+    limit: float
+
+
+class Objective(Protocol):
+    """A loss with its penalty, or the margins: what a working-set search asks about."""
+
+    @property
+    def term(self) -> Term: ...
+
+    @property
+    def beta(self) -> float: ...
+
+    @property
+    def intercept(self) -> bool: ...
+
+    def start(self) -> State:
+        """The state without blocks."""
+        ...
+
+    def size(self, state: State) -> float:
+        """A guess of the optimal value."""
+        ...
+
+    def judge(self, blocks: Blocks, index: Array, found: ConicSolution) -> State:
+        """What a conic solution over the blocks `index` is worth."""
+        ...
+
+    def bound(self, lam: Array, price: float) -> tuple[Array, float]:
+        """The best dual-feasible multiple of lam, and its value, if no price of lam exceeds `price`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """The end of a search: the last state, the best dual point with its value, rounds and blocks used."""
+
+    state: State
+    lam: Array
+    dual_value: float
+    rounds: int
+    used: int
+
+
+def search(blocks: Blocks, objective: Objective, *, batch: int | None = None) -> Search:
+    """Solve, price the blocks left out, take in the dearest ones, until none is worth it.
+
+    With `batch` no smaller than the number of blocks this is one solve over all of them.
+    """
+    batch = 2 + 2 * blocks.X.shape[1] if batch is None else batch
+    working = np.zeros(blocks.count, bool)
+    state, rounds = objective.start(), 0
+    lam, dual_value = state.lam, -np.inf
+    while True:
+        price = np.linalg.norm(blocks.projections(state.lam, cutoff=0.99 * state.limit), axis=1)
+        point, value = objective.bound(state.lam, float(price.max()))
+        if value > dual_value:
+            lam, dual_value = point, value
+        entering = np.flatnonzero(~working & (price > state.limit * (1 + SAME)))
+        if entering.size == 0:
+            return Search(_without_dust(blocks, objective, state), lam, dual_value, rounds, int(working.sum()))
+        working[entering[np.argsort(-price[entering], kind="stable")[:batch]]] = True
+        if batch >= blocks.count:
+            working[:] = True
+        solved, rounds = _solved(blocks, objective, state, np.flatnonzero(working)), rounds + 1
+        if solved.value > state.value * (1 + ACCURACY):  # the cone solver failed: more blocks cannot make it worse
+            return Search(state, lam, dual_value, rounds, int(working.sum()))
+        state = solved
+
+
+def _solved(blocks: Blocks, objective: Objective, state: State, index: Array) -> State:
+    part = blocks.take(index)
+    found = solve_conic(part, objective.term, objective.beta, intercept=objective.intercept, size=objective.size(state))
+    return objective.judge(part, index, found)
+
+
+def _without_dust(blocks: Blocks, objective: Objective, state: State) -> State:
+    """The same value with fewer blocks: those that matter, solved for once more."""
+    length = np.linalg.norm(state.U, axis=0)
+    for fraction in NEGLIGIBLE:
+        large = length > fraction * length.max(initial=0.0)
+        if large.all():
+            break
+        cleaned = _solved(blocks, objective, state, state.index[large])
+        if cleaned.value <= state.value * (1 + ACCURACY):
+            return cleaned
+    return state
