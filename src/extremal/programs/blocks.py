@@ -83,13 +83,20 @@ class Blocks:
         return fits @ self.signs[used]
 
     def violation(self, U: Array) -> float:
-        """How far the blocks are outside their cones: the largest -(side line . u) / |u|, at least 0."""
+        """How far the blocks are outside their cones: the largest -(side line . u) / max |u|, at least 0."""
         used = np.flatnonzero(np.any(U, axis=0))
         if used.size == 0 or len(self.lines) == 0:
             return 0.0
-        z = self.lines @ (U[:, used] / np.linalg.norm(U[:, used], axis=0))
+        z = self.lines @ (U[:, used] / lengths(U[:, used]).max())
         side = self.sides[used].T
         return float(np.where(side == 0, np.abs(z), np.maximum(-side * z, 0.0)).max())
+
+
+def lengths(U: Array) -> Array:
+    """|u_k| for the columns of U, whatever their scale."""
+    largest = np.abs(U).max(axis=0, initial=0.0)
+    unit = np.where(largest > 0, largest, 1.0)
+    return unit * np.linalg.norm(U / unit, axis=0)
 
 
 def as_patterns(patterns: ArrayLike, n: int) -> Array:

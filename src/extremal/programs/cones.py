@@ -17,8 +17,9 @@ from extremal.design import Array
 from extremal.losses import Huber, Logistic, Loss, Squared, SquaredHinge
 from extremal.programs.blocks import Blocks
 
-#: The accuracies asked of Clarabel, one after the other until it reports success; what it reached is proven afterwards.
-ACCURACIES = (1e-11, 1e-9, 1e-7)
+#: The accuracy and the regularisation asked of Clarabel, one pair after the other until it reports success. What it
+#: reached is proven afterwards.
+ATTEMPTS = ((1e-11, 1e-10), (1e-11, 1e-8), (1e-9, 1e-12), (1e-7, 1e-8))
 
 
 class Outcome(Enum):
@@ -94,6 +95,15 @@ def _sides_of(y: Array, most: Array | float) -> tuple[Array, Array]:
     """The interval 0 <= y lam <= most for labels y."""
     high = np.zeros(len(y)) + most
     return np.where(y > 0, 0.0, -high), np.where(y > 0, high, 0.0)
+
+
+def newton_term(loss: Loss, outputs: Array) -> Term:
+    """The second-order model of a twice differentiable loss around the outputs (n,), up to a constant."""
+    sample = np.flatnonzero(loss.weight > 0)
+    n, part, at = sample.size, loss.at(sample), outputs[sample, None]
+    free = np.full(n, np.inf)
+    curvature, slope = part.curvature(at)[:, 0, 0], -part.dual(at)[:, 0]
+    return Term(sample, at[:, 0], curvature, slope, sparse.csc_matrix((0, n)), np.zeros(0), [], -free, free)
 
 
 def _squared(loss: Loss, sample: Array) -> Term:
@@ -184,8 +194,9 @@ def solve_conic(blocks: Blocks, term: Term, beta: float, *, intercept: bool, siz
     q = np.concatenate([np.zeros(K * d), np.full(K, beta / size), np.zeros(int(intercept)), term.linear / size])
     kinds = [("zero", n + equal.shape[0]), ("nonnegative", inside.shape[0]), *[("length", d + 1)] * K, *term.cones]
     cones = [_CONES[kind](clarabel, m) for kind, m in kinds if m > 0]
-    for accuracy in ACCURACIES:
-        solution = clarabel.DefaultSolver(P, q, A, b, cones, _settings(clarabel, accuracy)).solve()
+    for accuracy, regularisation in ATTEMPTS:
+        settings = _settings(clarabel, accuracy, regularisation)
+        solution = clarabel.DefaultSolver(P, q, A, b, cones, settings).solve()
         status = str(solution.status)
         if status in _SUCCESS or status in _INFEASIBLE:
             break
@@ -213,13 +224,14 @@ _SUCCESS = ("Solved", "AlmostSolved")
 _INFEASIBLE = ("PrimalInfeasible", "AlmostPrimalInfeasible")
 
 
-def _settings(clarabel: Any, accuracy: float) -> Any:
+def _settings(clarabel: Any, accuracy: float, regularisation: float) -> Any:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
-    settings.max_iter = 300
+    settings.max_iter = 100
+    settings.static_regularization_constant = regularisation
     settings.max_threads = 1
     # exponential cones ask for short steps now and then; by default Clarabel gives up at them
-    settings.min_switch_step_length, settings.min_terminate_step_length = 1e-3, 1e-8
+    settings.min_switch_step_length, settings.min_terminate_step_length = 1e-2, 1e-8
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = accuracy
     return settings
 

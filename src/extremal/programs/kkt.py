@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from extremal.design import Array, Design
 from extremal.losses import SquaredHinge
 from extremal.problem import Bias, Problem
-from extremal.programs.blocks import Blocks
+from extremal.programs.blocks import Blocks, lengths
 from extremal.programs.margin import MarginResult
 from extremal.programs.result import GatedResult, Solution
 
@@ -28,7 +28,7 @@ class KKT:
     Attributes
     ----------
     primal : float
-        The largest distance of a direction u_k / |u_k| from a side of its cone; for margins also max 1 - y_i f_i.
+        The largest distance of a u_k from a side of its cone, over max |u|; for margins also max 1 - y_i f_i.
     domain : float
         The distance of lam from the domain of the dual; with a free intercept also |sum_i lam_i| / sum_i |lam_i|.
     dual : float
@@ -112,7 +112,7 @@ def _blockwise(blocks: Blocks, U: Array, lam: Array, beta: float) -> tuple[float
     """Dual feasibility, stationarity, and sum_k (beta |u_k| - c_k . u_k)."""
     projections = blocks.projections(lam).T / beta
     dual = float(np.linalg.norm(projections, axis=0).max()) - 1.0
-    length = np.linalg.norm(U, axis=0)
+    length = lengths(U)
     used = np.flatnonzero(length)
     if used.size == 0:
         return max(dual, 0.0), 0.0, 0.0

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from extremal.design import Array, Design
 from extremal.network import Network
-from extremal.programs.blocks import distinct
+from extremal.programs.blocks import distinct, lengths
 
 #: A pre-activation below this fraction of |u| |x_i| counts as a tie, and ties as active.
 TIE = 1e-7
@@ -51,12 +51,12 @@ class ConvexSolution:
     @property
     def penalty(self) -> float:
         """sum_k |u_k|."""
-        return float(np.linalg.norm(self.U, axis=0).sum())
+        return float(lengths(self.U).sum())
 
     def network(self) -> Network:
         """One balanced neuron for each block that is not zero; its penalty 1/2 (|W|^2 + |A|^2) is sum_k |u_k|."""
         used = self.active
-        size = np.linalg.norm(self.U[:, used], axis=0)
+        size = lengths(self.U[:, used])
         root = np.sqrt(size)
         return Network(self.U[:, used] / root, (self.signs[used] * root)[:, None], self.intercept, bias=self.bias)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from extremal.design import Array
-from extremal.losses import SquaredHinge
+from extremal.losses import Logistic, SquaredHinge
 from extremal.problem import Problem, best_intercept
 from extremal.programs.blocks import Blocks
-from extremal.programs.cones import ConicSolution, Outcome, Term, loss_term, margin_term
+from extremal.programs.cones import ConicSolution, Outcome, Term, loss_term, margin_term, newton_term, solve_conic
+from extremal.programs.polish import polish
 from extremal.programs.working_set import State
 
+#: The relative gap over the blocks at hand from which on exponential cones are helped, and with how many steps.
+NEWTON_GAP = 1e-9
+NEWTON_STEPS = 30
 #: A ray y^T lam = 1 whose prices are no larger proves that a separating network costs at least 1 / RAY in normal form.
 RAY = 1e-9
 
@@ -43,15 +47,52 @@ class LossObjective:
         return self._state(np.zeros(0, int), np.zeros((d, 0)), zero.intercept, outputs, lam)
 
     def judge(self, blocks: Blocks, index: Array, found: ConicSolution) -> State:
-        used = np.flatnonzero(np.any(found.U, axis=0))
-        U = found.U[:, used]
-        outputs = blocks.take(used).outputs(U)[:, None]
+        state = self._judged(blocks, found)
+        if isinstance(self.problem.loss, Logistic):
+            state = self._newton(blocks, state)
+        used = np.flatnonzero(np.any(state.U, axis=0))
+        return replace(state, index=index[used], U=state.U[:, used])
+
+    def _judged(self, blocks: Blocks, found: ConicSolution) -> State:
+        outputs = blocks.outputs(found.U)[:, None]
         constant = np.array([found.intercept])
         if self.intercept:
             constant = best_intercept(self.problem.loss, outputs, constant)
         outputs = outputs + constant
         lam = found.lam if found.outcome is Outcome.SOLVED else self.problem.loss.dual(outputs)[:, 0]
-        return self._state(index[used], U, constant, outputs, lam)
+        return self._state(np.arange(blocks.count), found.U, constant, outputs, lam)
+
+    def _newton(self, blocks: Blocks, state: State) -> State:
+        """Proximal Newton steps where the exponential cones were too hard: the loss becomes its second-order model.
+
+        The cones and the penalty stay, so a step ends at a solution of the squared kind, and a line search goes there.
+        """
+        zero = self.start()
+        if state.value > zero.value:
+            state = replace(zero, index=state.index, U=np.zeros_like(state.U))
+        for _ in range(NEWTON_STEPS):
+            price = float(np.linalg.norm(blocks.projections(state.lam), axis=1).max())
+            if state.value - self.bound(state.lam, price)[1] <= NEWTON_GAP * state.value:
+                break
+            term = newton_term(self.problem.loss, blocks.outputs(state.U) + state.intercept)
+            found = solve_conic(blocks, term, self.beta, intercept=self.intercept, size=state.value)
+            trial, t = self._judged(blocks, found), 1.0
+            while trial.value > state.value and t > NEWTON_GAP:
+                t *= 0.5
+                U = state.U + t * (found.U - state.U)
+                trial = self._judged(blocks, replace(found, U=U, outcome=Outcome.FAILED))
+            if trial.value > state.value:
+                break
+            state = trial
+        return state
+
+    def polished(self, blocks: Blocks, state: State) -> State:
+        """Newton's method on the face of the solution, with lam = -grad loss."""
+        part = blocks.take(state.index)
+        problem = self.problem
+        U, constant = polish(problem.loss, self.beta, self.intercept, part, state.U, state.intercept, state.value)
+        outputs = part.outputs(U)[:, None] + constant
+        return self._state(state.index, U, np.array([constant]), outputs, problem.loss.dual(outputs)[:, 0])
 
     def _state(self, index: Array, U: Array, intercept: Array, outputs: Array, lam: Array) -> State:
         """With the multiplier in the dual domain."""
@@ -104,6 +145,10 @@ class MarginObjective:
         if np.isfinite(value):
             return State(index, U, intercept, value, lam, 1.0)
         return State(index, U, intercept, value, lam / max(float(y @ lam), 1e-300), RAY)
+
+    def polished(self, blocks: Blocks, state: State) -> State:
+        """The state: a linear program in disguise gains nothing from Newton's method."""
+        return state
 
     def size(self, state: State) -> float:
         return state.value if np.isfinite(state.value) else 1.0

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from extremal.design import Array
 from extremal.problem import Problem, Scaling, best_intercept
-from extremal.programs.blocks import Blocks, as_patterns, distinct, signed
+from extremal.programs.blocks import Blocks, as_patterns, distinct, lengths, signed
 from extremal.programs.maps import ConvexSolution
 from extremal.programs.objectives import LossObjective
 from extremal.programs.result import GatedResult, ProgramResult, ProgramStatus, relative_gap
@@ -101,7 +101,7 @@ def gated_program(problem: Problem, patterns: ArrayLike, *, tol: float = 1e-8, b
     intercept = np.array([found.state.intercept * scaling.tau])
     if problem.intercept:
         intercept = best_intercept(problem.loss, outputs, intercept)
-    value = problem.loss.value(outputs + intercept) + problem.beta * float(np.linalg.norm(U, axis=0).sum())
+    value = problem.loss.value(outputs + intercept) + problem.beta * float(lengths(U).sum())
     dual_value = scaling.value(found.dual_value)
     return GatedResult(
         U=U,

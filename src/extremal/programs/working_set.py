@@ -55,6 +55,10 @@ class Objective(Protocol):
         """The state without blocks."""
         ...
 
+    def polished(self, blocks: Blocks, state: State) -> State:
+        """The state with its last digits."""
+        ...
+
     def size(self, state: State) -> float:
         """A guess of the optimal value."""
         ...
@@ -89,20 +93,31 @@ def search(blocks: Blocks, objective: Objective, *, batch: int | None = None) ->
     state, rounds = objective.start(), 0
     lam, dual_value = state.lam, -np.inf
     while True:
-        price = np.linalg.norm(blocks.projections(state.lam, cutoff=0.99 * state.limit), axis=1)
-        point, value = objective.bound(state.lam, float(price.max()))
+        price, point, value = _priced(blocks, objective, state)
         if value > dual_value:
             lam, dual_value = point, value
         entering = np.flatnonzero(~working & (price > state.limit * (1 + SAME)))
         if entering.size == 0:
-            return Search(_without_dust(blocks, objective, state), lam, dual_value, rounds, int(working.sum()))
+            break
         working[entering[np.argsort(-price[entering], kind="stable")[:batch]]] = True
         if batch >= blocks.count:
             working[:] = True
         solved, rounds = _solved(blocks, objective, state, np.flatnonzero(working)), rounds + 1
         if solved.value > state.value * (1 + ACCURACY):  # the cone solver failed: more blocks cannot make it worse
-            return Search(state, lam, dual_value, rounds, int(working.sum()))
+            break
         state = solved
+    if state.index.size:
+        state = objective.polished(blocks, _without_dust(blocks, objective, state))
+        _, point, value = _priced(blocks, objective, state)
+        if value > dual_value:
+            lam, dual_value = point, value
+    return Search(state, lam, dual_value, rounds, int(working.sum()))
+
+
+def _priced(blocks: Blocks, objective: Objective, state: State) -> tuple[Array, Array, float]:
+    """The prices of all blocks, and the dual point with its value that they allow."""
+    price = np.linalg.norm(blocks.projections(state.lam, cutoff=0.99 * state.limit), axis=1)
+    return price, *objective.bound(state.lam, float(price.max()))
 
 
 def _solved(blocks: Blocks, objective: Objective, state: State, index: Array) -> State:
