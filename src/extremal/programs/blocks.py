@@ -30,7 +30,8 @@ class Blocks:
     lines : array of shape (L, d)
         The distinct lines of the nonzero rows, as unit vectors.
     sides : int8 array of shape (K, L)
-        The cone of block k is {u : sides[k, l] lines[l] . u >= 0 for every l}, = 0 where the side is 0.
+        The cone of block k is {u : sides[k, l] lines[l] . u >= 0 for every l}, = 0 where the side is 0. The side is
+        `projection.REDUNDANT` where it has been found that the others imply it.
     """
 
     X: Array
@@ -89,7 +90,7 @@ class Blocks:
             return 0.0
         z = self.lines @ (U[:, used] / lengths(U[:, used]).max())
         side = self.sides[used].T
-        return float(np.where(side == 0, np.abs(z), np.maximum(-side * z, 0.0)).max())
+        return float(np.select([side == 0, np.abs(side) == 1], [np.abs(z), np.maximum(-side * z, 0.0)]).max())
 
 
 def lengths(U: Array) -> Array:

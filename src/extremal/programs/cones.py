@@ -258,7 +258,7 @@ def _fit_rows(blocks: Blocks, sample: Array, intercept: bool, columns: int) -> A
 def _cone_rows(blocks: Blocks, columns: int) -> tuple[Any, Any]:
     """-side line . u_k <= 0 for every block and line; the equalities first."""
     parts = []
-    for chosen, factor in ((blocks.sides == 0, 1.0), (blocks.sides != 0, -1.0)):
+    for chosen, factor in ((blocks.sides == 0, 1.0), (np.abs(blocks.sides) == 1, -1.0)):
         block, line = np.nonzero(chosen)
         values = blocks.lines[line] * np.where(factor > 0, 1.0, -blocks.sides[block, line])[:, None]
         parts.append(_coo(np.arange(block.size), block, values, (block.size, columns)))

@@ -15,6 +15,9 @@ from extremal.design import Array
 
 #: Inner products below this fraction of |c| count as nonnegative.
 SLACK = 1e-13
+#: The side of a line that constrains nothing because the others do; a line is implied by them up to this distance.
+REDUNDANT = 2
+IMPLIED = 1e-12
 
 
 @njit(cache=True, nogil=True)
@@ -81,6 +84,64 @@ def _entering(
 
 
 @njit(cache=True, nogil=True)
+def _project(
+    lines: Array, sides: Array, free: Array, c: Array, cutoff: float, r: Array, work: tuple
+) -> None:  # pragma: no cover - compiled
+    """r = c + G^T rho for the cone of the lines that are not `free`."""
+    active, turn, rho, z, banned, Q, R = work
+    L, d = lines.shape
+    size = np.sqrt((c * c).sum())
+    banned[:] = free
+    r[:] = c
+    m = 0
+    for _iteration in range(3 * (L + d)):
+        if np.sqrt((r * r).sum()) <= cutoff or m == d:
+            break
+        i, side = _entering(lines, sides, banned, r, SLACK * size)
+        if i < 0:
+            break
+        active[m], turn[m], rho[m] = i, side, 0.0
+        banned[i] = True
+        if not _solve(lines, active, turn, m + 1, c, Q, R, z) or z[m] <= 0:
+            continue  # dependent on the active lines up to rounding: it stays out
+        m += 1
+        while m > 0:
+            step, leaving = 1.0, -1
+            for a in range(m):
+                if z[a] <= 0 and rho[a] / (rho[a] - z[a]) < step:
+                    step, leaving = rho[a] / (rho[a] - z[a]), a
+            for a in range(m):
+                rho[a] = max(rho[a] + step * (z[a] - rho[a]), 0.0)
+            if leaving < 0:
+                break
+            rho[leaving] = 0.0
+            kept = 0
+            for a in range(m):
+                if rho[a] > 0:
+                    active[kept], turn[kept], rho[kept] = active[a], turn[a], rho[a]
+                    kept += 1
+                else:
+                    banned[active[a]] = False
+            m = kept
+            if not _solve(lines, active, turn, m, c, Q, R, z):
+                break
+        _residual(lines, active, turn, rho, m, c, r)
+
+
+@njit(cache=True, nogil=True)
+def _workspace(L: int, d: int) -> tuple:  # pragma: no cover - compiled
+    return (
+        np.empty(d + 1, np.int64),
+        np.empty(d + 1),
+        np.empty(d + 1),
+        np.empty(d + 1),
+        np.empty(L, np.bool_),
+        np.empty((d + 1, d)),
+        np.empty((d + 1, d + 1)),
+    )
+
+
+@njit(cache=True, nogil=True)
 def project(lines: Array, sides: Array, C: Array, cutoff: float) -> Array:  # pragma: no cover - compiled
     """c_k + G_k^T rho_k for every row c_k of C (K, d), the projection of c_k onto the cone of sides[k].
 
@@ -89,55 +150,30 @@ def project(lines: Array, sides: Array, C: Array, cutoff: float) -> Array:  # pr
     lines : array of shape (L, d)
         Unit vectors.
     sides : int8 array of shape (K, L)
-        The cone k is {u : sides[k, l] lines[l] . u >= 0}, with = 0 where the side is 0.
+        The cone k is {u : sides[k, l] lines[l] . u >= 0}, with = 0 where the side is 0; REDUNDANT lines are left out.
     C : array of shape (K, d)
     cutoff : float
         A projection that is known to be no longer than this is not pursued any further.
     """
-    K, d = C.shape
-    L = lines.shape[0]
-    out = np.empty((K, d))
-    active, turn = np.empty(d + 1, np.int64), np.empty(d + 1)
-    rho, z, r = np.empty(d + 1), np.empty(d + 1), np.empty(d)
-    Q, R = np.empty((d + 1, d)), np.empty((d + 1, d + 1))
-    banned = np.empty(L, np.bool_)
-    for k in range(K):
-        c = C[k]
-        size = np.sqrt((c * c).sum())
-        banned[:] = False
-        r[:] = c
-        m = 0
-        for _iteration in range(3 * (L + d)):
-            if np.sqrt((r * r).sum()) <= cutoff or m == d:
-                break
-            i, side = _entering(lines, sides[k], banned, r, SLACK * size)
-            if i < 0:
-                break
-            active[m], turn[m], rho[m] = i, side, 0.0
-            banned[i] = True
-            if not _solve(lines, active, turn, m + 1, c, Q, R, z) or z[m] <= 0:
-                continue  # dependent on the active lines up to rounding: it stays out
-            m += 1
-            while m > 0:
-                step, leaving = 1.0, -1
-                for a in range(m):
-                    if z[a] <= 0 and rho[a] / (rho[a] - z[a]) < step:
-                        step, leaving = rho[a] / (rho[a] - z[a]), a
-                for a in range(m):
-                    rho[a] = max(rho[a] + step * (z[a] - rho[a]), 0.0)
-                if leaving < 0:
-                    break
-                rho[leaving] = 0.0
-                kept = 0
-                for a in range(m):
-                    if rho[a] > 0:
-                        active[kept], turn[kept], rho[kept] = active[a], turn[a], rho[a]
-                        kept += 1
-                    else:
-                        banned[active[a]] = False
-                m = kept
-                if not _solve(lines, active, turn, m, c, Q, R, z):
-                    break
-            _residual(lines, active, turn, rho, m, c, r)
-        out[k] = r
+    work = _workspace(*lines.shape)
+    out = np.empty(C.shape)
+    for k in range(C.shape[0]):
+        _project(lines, sides[k], sides[k] == REDUNDANT, C[k], cutoff, out[k], work)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def facets(lines: Array, sides: Array) -> Array:  # pragma: no cover - compiled
+    """The sides with REDUNDANT for every line that the others of its cone imply: g = sum rho_i g_i, rho >= 0."""
+    work = _workspace(*lines.shape)
+    out = sides.copy()
+    r = np.empty(lines.shape[1])
+    for k in range(sides.shape[0]):
+        for l in range(lines.shape[0]):
+            side = out[k, l]
+            if side == 1 or side == -1:
+                out[k, l] = REDUNDANT
+                _project(lines, out[k], out[k] == REDUNDANT, -side * lines[l], IMPLIED, r, work)
+                if np.sqrt((r * r).sum()) > IMPLIED:
+                    out[k, l] = side
     return out

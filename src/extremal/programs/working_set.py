@@ -7,7 +7,7 @@ feasible point of the dual of the whole program.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -88,7 +88,11 @@ def search(blocks: Blocks, objective: Objective, *, batch: int | None = None) ->
 
     With `batch` no smaller than the number of blocks this is one solve over all of them.
     """
+    from extremal.programs.projection import facets
+
     batch = 2 + 2 * blocks.X.shape[1] if batch is None else batch
+    sides = blocks.sides.copy()
+    blocks = replace(blocks, sides=sides)  # the cones stay what they are; implied sides are marked along the way
     working = np.zeros(blocks.count, bool)
     state, rounds = objective.start(), 0
     lam, dual_value = state.lam, -np.inf
@@ -99,9 +103,10 @@ def search(blocks: Blocks, objective: Objective, *, batch: int | None = None) ->
         entering = np.flatnonzero(~working & (price > state.limit * (1 + SAME)))
         if entering.size == 0:
             break
-        working[entering[np.argsort(-price[entering], kind="stable")[:batch]]] = True
-        if batch >= blocks.count:
-            working[:] = True
+        dearest = entering[np.argsort(-price[entering], kind="stable")[:batch]]
+        new = dearest if batch < blocks.count else np.arange(blocks.count)
+        working[new] = True
+        sides[new] = facets(blocks.lines, sides[new])
         solved, rounds = _solved(blocks, objective, state, np.flatnonzero(working)), rounds + 1
         if solved.value > state.value * (1 + ACCURACY):  # the cone solver failed: more blocks cannot make it worse
             break
