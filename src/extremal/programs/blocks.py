@@ -80,8 +80,11 @@ class Blocks:
     def outputs(self, U: Array) -> Array:
         """sum_k s_k D_k X u_k, shape (n,), for U (d, K)."""
         used = np.flatnonzero(np.any(U, axis=0))
-        fits = (self.X @ U[:, used]) * self.patterns[used].T
-        return fits @ self.signs[used]
+        return self.take(used).fits(U[:, used]).sum(axis=1)
+
+    def fits(self, U: Array) -> Array:
+        """s_k D_k X u_k as columns, shape (n, K)."""
+        return (self.X @ U) * self.patterns.T * self.signs
 
     def violation(self, U: Array) -> float:
         """How far the blocks are outside their cones: the largest -(side line . u) / max |u|, at least 0."""

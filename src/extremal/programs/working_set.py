@@ -13,11 +13,14 @@ from typing import Protocol
 import numpy as np
 
 from extremal.design import Array
+from extremal.network import remove_dependencies
 from extremal.programs.blocks import Blocks
 from extremal.programs.cones import ConicSolution, Term, solve_conic
 
 #: Prices above the limit by less than this fraction count as equal to it.
 SAME = 1e-10
+#: Blocks below this fraction of the limit leave again, as long as the value falls.
+CHEAP = 0.999
 #: Interior points leave small vectors in blocks that do not matter. Those below such a fraction of the longest are
 #: tried at zero, and the value may rise by no more than the solver's own accuracy.
 NEGLIGIBLE = (1e-4, 1e-6)
@@ -90,39 +93,47 @@ def search(blocks: Blocks, objective: Objective, *, batch: int | None = None) ->
     """
     from extremal.programs.projection import facets
 
-    batch = 2 + 2 * blocks.X.shape[1] if batch is None else batch
+    batch = 1 + 5 * blocks.X.shape[1] if batch is None else batch
     sides = blocks.sides.copy()
     blocks = replace(blocks, sides=sides)  # the cones stay what they are; implied sides are marked along the way
     working = np.zeros(blocks.count, bool)
-    state, rounds = objective.start(), 0
-    lam, dual_value = state.lam, -np.inf
+    state, rounds, falling = objective.start(), 0, False
+    proven, price = Proven(state.lam, -np.inf).by(blocks, objective, state)
     while True:
-        price, point, value = _priced(blocks, objective, state)
-        if value > dual_value:
-            lam, dual_value = point, value
         entering = np.flatnonzero(~working & (price > state.limit * (1 + SAME)))
         if entering.size == 0:
             break
         dearest = entering[np.argsort(-price[entering], kind="stable")[:batch]]
         new = dearest if batch < blocks.count else np.arange(blocks.count)
+        if falling and batch < blocks.count:
+            working &= price > CHEAP * state.limit
         working[new] = True
         sides[new] = facets(blocks.lines, sides[new])
         solved, rounds = _solved(blocks, objective, state, np.flatnonzero(working)), rounds + 1
-        if solved.value > state.value * (1 + ACCURACY):  # the cone solver failed: more blocks cannot make it worse
+        proven, price = proven.by(blocks, objective, solved)
+        if solved.value > state.value:  # the cone solver is at the end of its digits
             break
-        state = solved
+        state, falling = solved, solved.value < state.value * (1 - SAME)
     if state.index.size:
-        state = objective.polished(blocks, _without_dust(blocks, objective, state))
-        _, point, value = _priced(blocks, objective, state)
-        if value > dual_value:
-            lam, dual_value = point, value
-    return Search(state, lam, dual_value, rounds, int(working.sum()))
+        cleaned = _cleaned(blocks, objective, state, proven.value)
+        state = objective.polished(blocks, cleaned)
+        for last in (cleaned, state):
+            proven, _ = proven.by(blocks, objective, last)
+    return Search(state, proven.lam, proven.value, rounds, int(working.sum()))
 
 
-def _priced(blocks: Blocks, objective: Objective, state: State) -> tuple[Array, Array, float]:
-    """The prices of all blocks, and the dual point with its value that they allow."""
-    price = np.linalg.norm(blocks.projections(state.lam, cutoff=0.99 * state.limit), axis=1)
-    return price, *objective.bound(state.lam, float(price.max()))
+@dataclass(frozen=True, eq=False)
+class Proven:
+    """The best dual point so far, and its value."""
+
+    lam: Array
+    value: float
+
+    def by(self, blocks: Blocks, objective: Objective, state: State) -> tuple[Proven, Array]:
+        """What the multiplier of a state proves if that is more, and the prices of all blocks."""
+        price = np.linalg.norm(blocks.projections(state.lam, cutoff=0.99 * state.limit), axis=1)
+        lam, value = objective.bound(state.lam, float(price.max()))
+        return (Proven(lam, value) if value > self.value else self), price
 
 
 def _solved(blocks: Blocks, objective: Objective, state: State, index: Array) -> State:
@@ -131,14 +142,19 @@ def _solved(blocks: Blocks, objective: Objective, state: State, index: Array) ->
     return objective.judge(part, index, found)
 
 
-def _without_dust(blocks: Blocks, objective: Objective, state: State) -> State:
-    """The same value with fewer blocks: those that matter, solved for once more."""
-    length = np.linalg.norm(state.U, axis=0)
+def _cleaned(blocks: Blocks, objective: Objective, state: State, dual_value: float) -> State:
+    """The same value with fewer blocks, solved for once more: none that is dust, and then none whose fit depends on
+    those of others."""
+    most = max(state.value, dual_value) * (1 + ACCURACY)  # a state may be below the optimum by what it leaves its cones
     for fraction in NEGLIGIBLE:
-        large = length > fraction * length.max(initial=0.0)
-        if large.all():
+        length = np.linalg.norm(state.U, axis=0)
+        large = state.index[length > fraction * length.max(initial=0.0)]
+        cleaned = _solved(blocks, objective, state, large)
+        if cleaned.value <= most:
+            state = cleaned
             break
-        cleaned = _solved(blocks, objective, state, state.index[large])
-        if cleaned.value <= state.value * (1 + ACCURACY):
-            return cleaned
-    return state
+    share = remove_dependencies(blocks.take(state.index).fits(state.U), np.linalg.norm(state.U, axis=0))
+    if np.all(share > 0):
+        return state
+    cleaned = _solved(blocks, objective, state, state.index[share > 0])
+    return cleaned if cleaned.value <= most else state
