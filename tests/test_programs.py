@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 import reference
 from extremal.network import Network
@@ -295,6 +298,41 @@ def test_the_dual_point_bounds_every_network():
     lam = result.dual[:, 0]
     assert reference.exact_gauge(X, lam) <= 0.2 * (1 + 1e-12)
     assert lam @ y - 0.5 * lam @ lam == pytest.approx(result.dual_value, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_kkt_residuals_see_every_kind_of_error(loss):
+    """Each condition is broken by itself, at an answer for which all of them hold."""
+    rng = np.random.default_rng(6)
+    X, y = rng.normal(size=(8, 2)), targets(rng, 8, loss)
+    problem = problem_of(X, y, 0.1, loss, intercept=True)
+    result = pattern_program(problem, reference.cells(X))
+    assert kkt_residuals(problem, result).largest <= 1e-5
+    moved = result.U + 0.1 * rng.normal(size=result.U.shape)
+    assert kkt_residuals(problem, replace(result, U=moved)).primal > 1e-2
+    assert kkt_residuals(problem, replace(result, U=1.1 * result.U)).complementarity <= 1.0
+    assert kkt_residuals(problem, replace(result, U=1.1 * result.U)).gradient > 1e-3
+    longer = kkt_residuals(problem, replace(result, dual=1.01 * result.dual))
+    assert longer.dual == pytest.approx(0.01, rel=1e-6)
+    assert longer.stationarity > 1e-3
+    shifted = kkt_residuals(problem, replace(result, dual=result.dual + 0.01 * np.abs(result.dual).max()))
+    assert shifted.domain > 1e-4
+    assert kkt_residuals(problem, replace(result, value=1.01 * result.value)).gap == pytest.approx(
+        0.01 / 1.01, rel=1e-6
+    )
+    if loss == "logistic":
+        assert kkt_residuals(problem, replace(result, dual=-result.dual)).domain == np.inf
+
+
+def test_kinds_of_input_give_the_same_answer():
+    rng = np.random.default_rng(7)
+    X, y = np.round(rng.normal(size=(8, 3)), 2).astype(np.float32), rng.normal(size=8)
+    X[rng.random(X.shape) < 0.3] = 0
+    cells = reference.cells(X.astype(float))
+    plain = pattern_program(problem_of(X.astype(float), y, 0.1), cells)
+    for kind in (X, sparse.csr_array(X.astype(float)), pd.DataFrame(X)):
+        for patterns in (cells, cells.tolist(), cells.astype(float)):
+            assert pattern_program(problem_of(kind, y, 0.1), patterns).value == pytest.approx(plain.value, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------ bad input

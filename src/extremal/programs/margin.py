@@ -22,13 +22,15 @@ from extremal.programs.working_set import search
 class MarginResult(ProgramResult):
     """The solution of a max-margin program: `value` = sum_k |u_k| = 1/2 |theta|^2 of `network`, whose margins are >= 1.
 
-    If the patterns cannot separate the labels, `value` is infinite and `network` has no neuron; `dual` is then the ray
-    that proves it: y^T lam = 1, y_i lam_i >= 0, and no block has a price |Proj_K (s X^T D lam)| above 1 / `dual_value`.
-    A network that separates would have 1/2 |theta|^2 >= `dual_value`.
+    If nothing separates the labels, `value` is infinite and `network` has no neuron. `dual` is then the ray that proves
+    it: y^T lam = 1, y_i lam_i >= 0, and no block has a price |Proj_K (s X^T D lam)| above 1 / `dual_value`, so that a
+    network that separates has 1/2 |theta|^2 >= `dual_value`. The status is NOT_SEPARABLE if that is more than 1e9 for
+    rows of norm one: beyond it double precision cannot tell.
     """
 
     @property
     def separable(self) -> bool:
+        """Whether a network that separates the labels was found."""
         return bool(np.isfinite(self.value))
 
     @property

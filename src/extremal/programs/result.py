@@ -17,7 +17,10 @@ class ProgramStatus(Enum):
 
     SOLVED = "solved: the primal and the dual value agree within the tolerance"
     INACCURATE = "the cone solver stopped before the tolerance; both values are valid, and the gap shown is proven"
-    NOT_SEPARABLE = "infeasible: the dual ray proves that no network with these patterns separates the labels"
+    NOT_SEPARABLE = (
+        "not separable to working precision: the dual ray proves that a network with these patterns that separates the "
+        "labels has 1/2 |theta|^2 of at least the dual value"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class Solution:
 
     @property
     def gap(self) -> float:
-        """(value - dual_value) / value, at least 0."""
+        """(value - dual_value) / value, at least 0; 1 if nothing was found."""
         return relative_gap(self.value, self.dual_value)
 
     @property
@@ -104,5 +107,7 @@ class GatedResult(Solution):
 
 
 def relative_gap(value: float, dual_value: float) -> float:
-    """(value - dual_value) / value, 0 if they agree."""
+    """(value - dual_value) / value, 0 if they agree, 1 if the value is infinite."""
+    if not np.isfinite(value):
+        return 1.0
     return max(value - dual_value, 0.0) / value if value > 0 else 0.0
