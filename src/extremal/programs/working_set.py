@@ -25,6 +25,7 @@ CHEAP = 0.999
 #: tried at zero, and the value may rise by no more than the solver's own accuracy.
 NEGLIGIBLE = (1e-4, 1e-6)
 ACCURACY = 1e-10
+DIGITS = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ def search(blocks: Blocks, objective: Objective, *, batch: int | None = None) ->
         sides[new] = facets(blocks.lines, sides[new])
         solved, rounds = _solved(blocks, objective, state, np.flatnonzero(working)), rounds + 1
         proven, price = proven.by(blocks, objective, solved)
-        if solved.value > state.value:  # the cone solver is at the end of its digits
+        if _exhausted(state.value, solved.value, float(price.max()) / state.limit):
             break
         state, falling = solved, solved.value < state.value * (1 - SAME)
     if state.index.size:
@@ -134,6 +135,11 @@ class Proven:
         price = np.linalg.norm(blocks.projections(state.lam, cutoff=0.99 * state.limit), axis=1)
         lam, value = objective.bound(state.lam, float(price.max()))
         return (Proven(lam, value) if value > self.value else self), price
+
+
+def _exhausted(before: float, after: float, price: float) -> bool:
+    """Whether a value that rose is the end of the cone solver's digits: prices are all but met, or it failed."""
+    return after > before and (price <= 1 + DIGITS or after > before * (1 + DIGITS))
 
 
 def _solved(blocks: Blocks, objective: Objective, state: State, index: Array) -> State:
