@@ -32,8 +32,6 @@ __all__ = ["Member", "OptimalSet", "PredictionRange", "Sparsest", "multiplier_er
 SMALLEST_TOLERANCE = 1e-9
 #: A network with a larger residual than this says too little about the optimal set.
 LARGEST_RESIDUAL = 1e-4
-#: Neurons with a smaller share of the total amplitude are dropped before polishing.
-NEGLIGIBLE = 1e-7
 #: Directions closer than this are one neuron.
 SAME = 1e-6
 #: An output this close to the kink of its loss counts as beyond it.
@@ -86,7 +84,7 @@ def optimal_set(
     ):
         raise ValueError(f"{network} does not belong to the problem")
     normal, scaling = problem.normalised()
-    net = _significant(polish(normal, _significant(scaling.inverse(network).merge())).merge())
+    net = polish(normal, scaling.inverse(network))
     error = residual(normal, net)
     if error > LARGEST_RESIDUAL:
         raise ValueError(f"the network is not optimal: its residual is {error:.1e} of beta; train it to a smaller gap")
@@ -129,12 +127,6 @@ def multiplier_error(problem: Problem, gap: float) -> float:
     by at least |lam - lam*|^2 / (2 max w_i), and the tangent plus the penalty is minimal there.
     """
     return float(np.sqrt(2.0 * float(problem.loss.weight.max()) * max(gap, 0.0)))
-
-
-def _significant(network: Network) -> Network:
-    strength = network.strength
-    keep = strength > NEGLIGIBLE * strength.sum()
-    return Network(network.hidden[:, keep], network.output[keep], network.intercept)
 
 
 def _candidates(

@@ -8,6 +8,7 @@ the ties of all neurons are known, the problem is smooth: neuron j lives in the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy.linalg import block_diag, null_space
@@ -21,6 +22,8 @@ from extremal.programs.pattern_cone import PatternCone, unit_rows
 TIES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 #: A residual at which no other set of ties is tried.
 SHARP = 1e-12
+#: Shares of the total strength below which neurons are dropped, each in a separate attempt.
+NEGLIGIBLE = (1e-7, 1e-5, 1e-3)
 #: Newton steps, and dampings tried for one.
 STEPS = 30
 
@@ -119,20 +122,32 @@ class Pieces:
 
 
 def polish(problem: Problem, network: Network) -> Network:
-    """The network itself, or one of smaller `residual` and no larger objective on the same cells."""
-    best, least = network, residual(problem, network)
-    allowed = problem.value(network) * (1 + 1e-12)
-    for tie in TIES if network.width else ():
-        if least <= SHARP:
+    """The merged network, or one of smaller `residual` and no larger objective that Newton's method finds near it.
+
+    Which rows are ties and which small neurons are only on their way to zero is tried out, from the least intrusive
+    guess on.
+    """
+    best = significant(network.merge(), NEGLIGIBLE[0])
+    least, allowed = residual(problem, best), problem.value(network) * (1 + 1e-12)
+    for share, tie in product(NEGLIGIBLE, TIES):
+        start = significant(best, share)
+        if least <= SHARP or start.width == 0:
             break
-        pieces = Pieces.of(problem, network, tie)
+        pieces = Pieces.of(problem, start, tie)
         if pieces is None:
-            break
-        trial = pieces.network(pieces.solve(pieces.point(network))).balance()
+            continue
+        trial = significant(pieces.network(pieces.solve(pieces.point(start))).merge(), NEGLIGIBLE[0])
         size = residual(problem, trial)
         if size < least and problem.value(trial) <= allowed:
             best, least = trial, size
     return best
+
+
+def significant(network: Network, share: float) -> Network:
+    """The network without neurons of less than this share of the total strength."""
+    strength = network.strength
+    keep = strength > share * strength.sum()
+    return Network(network.hidden[:, keep], network.output[keep], network.intercept, bias=network.bias)
 
 
 def residual(problem: Problem, network: Network) -> float:
