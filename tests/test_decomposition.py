@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import reference
 from extremal.problem import Problem
-from extremal.programs.decomposition import cone_decomposition, gated_to_relu
+from extremal.programs.decomposition import cone_decomposition
+from extremal.programs.gated_conversion import gated_to_relu
 from extremal.programs.pattern_cone import PatternCone
 
 

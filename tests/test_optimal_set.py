@@ -70,6 +70,10 @@ def test_validation_data_choose_along_the_segment():
     robust = optimal.best_on([[1.0, 1.0]] * 4, [0.0, 0.0, 0.0, 100.0], loss="huber")
     assert robust.network.predict([[1.0, 1.0]])[0, 0] == pytest.approx(1.35 / 3, abs=1e-6)
     assert abs(robust.excess) <= 1e-12
+    # logistic: w_+ log(1 + exp(-v)) + w_- log(1 + exp(v)) is least at v = log(w_+ / w_-)
+    labels, _ = square_set("logistic", level=-logit(BETA / np.sqrt(2)))
+    chosen = labels.best_on([[1.0, 1.0]] * 4, [1, 1, 1, -1])
+    assert chosen.network.predict([[1.0, 1.0]])[0, 0] == pytest.approx(np.log(3), abs=1e-6)
 
 
 def test_a_free_intercept_is_part_of_the_polytope():
@@ -96,6 +100,17 @@ def test_several_outputs_have_the_same_polytope_with_vector_fits():
     assert (around.low, around.high) == pytest.approx((-1.6 * LEVEL, 0.0), abs=1e-9)
     with pytest.raises(ValueError, match="several outputs"):
         optimal_set(problem, network, patterns=reference.cells(SQUARE))
+
+
+def test_softmax_with_two_classes():
+    # along (-1, 1) / sqrt(2) the loss of class 1 is log(1 + exp(-sqrt(2) level)), with |lam_i| = sqrt(2) (1 - p)
+    outer = np.array([-1.0, 1.0]) / np.sqrt(2)
+    level = logit(1 - BETA / 2) / np.sqrt(2)
+    problem = Problem.from_data(SQUARE, np.ones(4), beta=BETA, bias="none", loss="softmax")
+    optimal = optimal_set(problem, square_network(level, outer=outer), directions=DIAGONALS)
+    assert optimal.dimension == 1
+    around = optimal.prediction_range([1.0, 1.0], output=1)
+    assert (around.low, around.high) == pytest.approx((0.0, np.sqrt(2) * level), abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -140,6 +155,7 @@ def test_an_interior_point_has_dependent_fits_and_a_vertex_has_not(seed):
         fits = fits_of(problem, member.network)
         assert np.linalg.matrix_rank(fits, tol=1e-9 * np.linalg.norm(fits, 2)) == member.width
         assert abs(member.excess) <= 1e-8 * optimal.objective
+        assert member.amplitudes.sum() == pytest.approx(optimal.given().amplitudes.sum(), rel=1e-12)
         # independently of the given network's own error: all members agree
         assert member.objective == pytest.approx(optimal.given().objective, rel=1e-12)
         assert np.allclose(member.network.evaluate(problem.design), optimal.given().network.evaluate(problem.design))
@@ -296,6 +312,8 @@ def test_what_is_not_optimal_or_does_not_fit_is_refused():
         optimal_set(problem, network, patterns=np.ones((4, 3)))
     with pytest.raises(ValueError, match="directions"):
         optimal_set(problem, network, directions=np.ones((3, 2)))
+    with pytest.raises(ValueError, match="tol"):
+        optimal_set(problem, network, tol=-1.0)
     optimal = optimal_set(problem, network)
     for wrong in (lambda: optimal.vertex(np.ones(7)), lambda: optimal.prediction_range([1.0, 2.0, 3.0])):
         with pytest.raises(ValueError, match=r"shape|features"):

@@ -21,10 +21,12 @@ from extremal.design import Array
 from extremal.losses import Huber, Loss, Softmax, SquaredHinge
 from extremal.network import Network
 from extremal.problem import Problem, Scaling
-from extremal.programs.optimal_members import Member, OptimalSet, PredictionRange, Sparsest
+from extremal.programs.functions import SAME, function_dimension
+from extremal.programs.members import Member, PredictionRange, Sparsest
+from extremal.programs.optimal_networks import OptimalSet
 from extremal.programs.pattern_cone import PatternCone
 from extremal.programs.polish import parts, polish, residual
-from extremal.programs.polytope import IMPLIED, Polytope
+from extremal.programs.polytope import Polytope
 
 __all__ = ["Member", "OptimalSet", "PredictionRange", "Sparsest", "multiplier_error", "optimal_set"]
 
@@ -32,8 +34,6 @@ __all__ = ["Member", "OptimalSet", "PredictionRange", "Sparsest", "multiplier_er
 SMALLEST_TOLERANCE = 1e-9
 #: A network with a larger residual than this says too little about the optimal set.
 LARGEST_RESIDUAL = 1e-4
-#: Directions closer than this are one neuron.
-SAME = 1e-6
 #: An output this close to the kink of its loss counts as beyond it.
 KINK = 1e-9
 
@@ -88,6 +88,8 @@ def optimal_set(
     error = residual(normal, net)
     if error > LARGEST_RESIDUAL:
         raise ValueError(f"the network is not optimal: its residual is {error:.1e} of beta; train it to a smaller gap")
+    if tol is not None and not 0 <= tol < 1:
+        raise ValueError(f"tol must lie in [0, 1), not {tol!r}")
     tol = max(SMALLEST_TOLERANCE, 10 * error) if tol is None else tol
     lam = normal.multiplier(net)
     U, V, amplitudes = parts(net)
@@ -104,7 +106,7 @@ def optimal_set(
         V=V,
         ranges=unit * np.where(ranges <= 0, 0.0, ranges),
         dimension=polytope.dimension,
-        function_dimension=_function_dimension(problem, scaling.directions(U), V, polytope.null, scaling.tau / unit),
+        function_dimension=function_dimension(problem, scaling.directions(U), V, polytope.null, scaling.tau / unit),
         rank=polytope.rank,
         singular=polytope.singular,
         tol=tol,
@@ -206,34 +208,6 @@ def _polytope(
     centred = maps - maps.mean(axis=1, keepdims=True)
     shift = np.concatenate([np.zeros((1, m)), np.ones((1, point.size - m))], axis=1)
     return Polytope.around(point, np.vstack([centred[fixed], shift]), rows, limits, m, tol)
-
-
-def _function_dimension(problem: Problem, U: Array, V: Array, null: Array, offset: float) -> int:
-    """The rank of the changes `null` of amplitudes and intercept, as functions of x.
-
-    (x.u)_+ = |x.u| / 2 + x.u / 2, and |x.u| for different lines +-u are independent of each other and of the linear
-    functions. With a bias, the constant is linear, and a neuron that is a constant has no kink.
-    """
-    m, k = V.shape[0], null.shape[1]
-    if k == 0:
-        return 0
-    flat = np.linalg.norm(U[:-1], axis=0) <= SAME if problem.bias else np.zeros(m, dtype=bool)
-    change = null[:m, None, :] * V[:, :, None]
-    slopes = np.where(flat, np.maximum(U, 0), 0.5 * U)
-    linear = np.einsum("dm,mck->dck", slopes, change)
-    constant = offset * null[m:] if problem.intercept else np.zeros((V.shape[1], k))
-    if problem.bias:
-        linear[-1] += constant
-    near = np.minimum(_distances(U, U), _distances(U, -U)) <= SAME
-    leaders = [j for j in range(m) if not near[j, :j].any() and not flat[j]]
-    kinks = [change[near[j]].sum(axis=0) for j in leaders]
-    table = np.vstack([linear.reshape(-1, k), *kinks, np.zeros((1, k)) if problem.bias else constant])
-    size = max(1.0, offset) if problem.intercept else 1.0
-    return int((np.linalg.svd(table, compute_uv=False) > IMPLIED * size).sum())
-
-
-def _distances(A: Array, B: Array) -> Array:
-    return np.linalg.norm(A[:, :, None] - B[:, None, :], axis=0)
 
 
 def _straight(loss: Loss, F: Array) -> tuple[Array, Array]:
