@@ -16,6 +16,7 @@ from extremal.network import Network
 from extremal.problem import Problem
 from extremal.programs import pattern_program
 from extremal.programs.optimal_set import multiplier_error, optimal_set
+from extremal.programs.polish import polish, residual
 
 #: Four points with a square's symmetry, and the four optimal neurons for constant targets.
 SQUARE = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
@@ -339,3 +340,32 @@ def test_the_error_of_the_multiplier_is_bounded_by_the_gap():
         )
         bound = multiplier_error(problem, problem.value(rough) - result.value + 1e-9)
         assert np.linalg.norm(problem.multiplier(rough) - lam) <= bound
+
+
+@pytest.mark.parametrize("seed", [2, 4, 17])
+def test_neurons_let_in_by_a_loose_tolerance_cannot_raise_the_objective(seed):
+    problem, patterns, result = by_interior_point(seed)
+    sharp = optimal_set(problem, result.network, patterns=patterns)
+    loose = optimal_set(problem, result.network, patterns=patterns, tol=0.3)
+    assert len(loose.V) > len(sharp.V)
+    assert loose.dimension >= sharp.dimension
+    rng = np.random.default_rng(seed)
+    for member in (loose.least_norm(), loose.vertex(rng.normal(size=len(loose.V))), loose.sparsest().member):
+        assert member.objective == pytest.approx(sharp.given().objective, rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "huber"])
+def test_polishing_restores_a_network_from_its_cells(loss):
+    X, y = labels_or_values(loss, 7)
+    truth = reference.solve(X, y, 0.1, loss=loss, bias="penalized")
+    problem = Problem.from_data(X, y, beta=0.1, loss=loss)
+    sharp = polish(problem, Network(truth.hidden, truth.output, bias=True))
+    assert residual(problem, sharp) < 1e-11
+    # errors of 1e-6 that leave the ties (rows with x_i . u = 0) near enough to be recognised
+    noise = 1e-6 * np.random.default_rng(0).normal(size=sharp.hidden.shape)
+    rough = Network(sharp.hidden + noise, sharp.output, bias=True)
+    again = polish(problem, rough)
+    assert residual(problem, rough) > 1e-8
+    assert residual(problem, again) < 1e-11
+    assert truth.lower - 1e-12 <= problem.value(again) <= problem.value(rough)
+    assert problem.value(again) == pytest.approx(problem.value(sharp), rel=1e-13)

@@ -65,8 +65,8 @@ def optimal_set(
         A candidate is optimal if |lam^T (Xu)_+| >= (1 - tol) beta. Default: ten times the residual of the optimality
         conditions after polishing, and at least 1e-9. If only a duality gap is known, |lam - lam*| <=
         `multiplier_error(problem, primal - dual)`, and that times sigma_max(X) / beta is a tolerance which is proved
-        to miss nothing. Neurons that are let in wrongly do no harm: the sum of alpha_k times their deficit is kept
-        below a 1e-10 part of the cost.
+        to miss nothing. Neurons that are let in wrongly may widen the set a little, but not the objective: the sum of
+        amplitude times deficit is kept below a 1e-10 part of the cost (a tenth of the default tolerance).
 
     Raises
     ------
@@ -93,7 +93,7 @@ def optimal_set(
     tol = max(SMALLEST_TOLERANCE, 10 * error) if tol is None else tol
     lam = normal.multiplier(net)
     U, V, amplitudes = parts(net)
-    candidates = np.hstack([*_candidates(normal, scaling, lam, patterns, directions)])
+    candidates = np.hstack([*_candidates(normal, scaling, lam, patterns, directions, tol)])
     U, V, deficit = _optimal_neurons(normal, lam, U, V, candidates, tol)
     start = np.concatenate([amplitudes, np.zeros(V.shape[0] - amplitudes.size), net.intercept * normal.intercept])
     total = float(amplitudes.sum()) or 1.0
@@ -132,7 +132,7 @@ def multiplier_error(problem: Problem, gap: float) -> float:
 
 
 def _candidates(
-    normal: Problem, scaling: Scaling, lam: Array, patterns: ArrayLike | None, directions: ArrayLike | None
+    normal: Problem, scaling: Scaling, lam: Array, patterns: ArrayLike | None, directions: ArrayLike | None, tol: float
 ) -> Iterable[Array]:
     """Directions (d, k) in the normal form that may be optimal neurons."""
     yield np.zeros((normal.design.d, 0))
@@ -143,11 +143,11 @@ def _candidates(
             raise ValueError(f"directions must be finite numbers of shape ({rows}, k); got shape {given.shape}")
         yield given if scaling.basis is None else scaling.basis.T @ given
     if patterns is not None:
-        yield _maximisers(normal, lam, np.asarray(patterns))
+        yield _maximisers(normal, lam, np.asarray(patterns), (1 - 2 * tol) * normal.beta)
 
 
-def _maximisers(normal: Problem, lam: Array, patterns: Array) -> Array:
-    """The maximisers of +-lam^T (Xu)_+ over the unit ball in the cells, those that come near beta."""
+def _maximisers(normal: Problem, lam: Array, patterns: Array, least: float) -> Array:
+    """The maximisers of +-lam^T (Xu)_+ over the unit ball in the cells where it reaches `least`."""
     n = normal.design.n
     if lam.shape[1] > 1:
         raise ValueError("the best neuron of a cell is not a projection for several outputs; give directions instead")
@@ -156,11 +156,11 @@ def _maximisers(normal: Problem, lam: Array, patterns: Array) -> Array:
     X, found = normal.design.dense(), [np.zeros((normal.design.d, 0))]
     for pattern in patterns.astype(bool):
         moment = X.T @ (pattern * lam[:, 0])
-        if np.linalg.norm(moment) < 0.99 * normal.beta:
+        if np.linalg.norm(moment) < least:
             continue
         cone = PatternCone.of(X, pattern)
         best = [cone.project(moment), cone.project(-moment)]
-        found += [u[:, None] for u in best if np.linalg.norm(u) > 0.99 * normal.beta]
+        found += [u[:, None] for u in best if np.linalg.norm(u) > max(least, 0.0)]
     return np.hstack(found)
 
 
