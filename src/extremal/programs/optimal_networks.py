@@ -31,7 +31,8 @@ class OptimalSet:
         Of the set of functions of x that these networks compute; 0 if all of them are one function. (Neurons u and -u
         differ by a linear function only, so that networks may differ where functions do not.)
     rank : int
-        Of the fits z_k (with the intercept's columns); no vertex has more neurons.
+        Of the fits z_k (with the intercept's columns); no vertex has more neurons,
+        unless rows on a straight part of the loss (squared hinge, Huber) take part by inequalities.
     singular : array
         The relative singular values that the rank was read from: those above `tol` count.
     tol : float
