@@ -34,7 +34,7 @@ class OptimalSet:
         Of the fits z_k (with the intercept's columns); no vertex has more neurons,
         unless rows on a straight part of the loss (squared hinge, Huber) take part by inequalities.
     singular : array
-        The relative singular values that the rank was read from: those above `tol` count.
+        The relative singular values that the rank was read from: those above max(1e-9, 10 residual) count.
     tol : float
         The relative deficit |lam^T (Xu)_+| >= (1 - tol) beta up to which a neuron counts as optimal.
     residual : float
