@@ -16,7 +16,7 @@ from extremal.network import Network
 from extremal.problem import Problem
 from extremal.programs import pattern_program
 from extremal.programs.optimal_set import multiplier_error, optimal_set
-from extremal.programs.polish import polish, residual
+from extremal.programs.sharpen import residual, sharpen
 
 #: Four points with a square's symmetry, and the four optimal neurons for constant targets.
 SQUARE = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
@@ -355,16 +355,16 @@ def test_neurons_let_in_by_a_loose_tolerance_cannot_raise_the_objective(seed):
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "huber"])
-def test_polishing_restores_a_network_from_its_cells(loss):
+def test_sharpening_restores_a_network_from_its_cells(loss):
     X, y = labels_or_values(loss, 7)
     truth = reference.solve(X, y, 0.1, loss=loss, bias="penalized")
     problem = Problem.from_data(X, y, beta=0.1, loss=loss)
-    sharp = polish(problem, Network(truth.hidden, truth.output, bias=True))
+    sharp = sharpen(problem, Network(truth.hidden, truth.output, bias=True))
     assert residual(problem, sharp) < 1e-11
     # errors of 1e-6 that leave the ties (rows with x_i . u = 0) near enough to be recognised
     noise = 1e-6 * np.random.default_rng(0).normal(size=sharp.hidden.shape)
     rough = Network(sharp.hidden + noise, sharp.output, bias=True)
-    again = polish(problem, rough)
+    again = sharpen(problem, rough)
     assert residual(problem, rough) > 1e-8
     assert residual(problem, again) < 1e-11
     assert truth.lower - 1e-12 <= problem.value(again) <= problem.value(rough)

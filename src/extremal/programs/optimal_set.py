@@ -25,7 +25,7 @@ from extremal.programs.functions import SAME, function_dimension
 from extremal.programs.members import Member, PredictionRange, Sparsest
 from extremal.programs.optimal_networks import OptimalSet
 from extremal.programs.pattern_cone import PatternCone
-from extremal.programs.polish import parts, polish, residual
+from extremal.programs.sharpen import parts, residual, sharpen
 from extremal.programs.polytope import Polytope
 
 __all__ = ["Member", "OptimalSet", "PredictionRange", "Sparsest", "multiplier_error", "optimal_set"]
@@ -84,7 +84,7 @@ def optimal_set(
     ):
         raise ValueError(f"{network} does not belong to the problem")
     normal, scaling = problem.normalised()
-    net = polish(normal, scaling.inverse(network))
+    net = sharpen(normal, scaling.inverse(network))
     error = residual(normal, net)
     if error > LARGEST_RESIDUAL:
         raise ValueError(f"the network is not optimal: its residual is {error:.1e} of beta; train it to a smaller gap")

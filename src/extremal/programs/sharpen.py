@@ -121,7 +121,7 @@ class Pieces:
         return x
 
 
-def polish(problem: Problem, network: Network) -> Network:
+def sharpen(problem: Problem, network: Network) -> Network:
     """The merged network, or one of smaller `residual` and no larger objective that Newton's method finds near it.
 
     Which rows are ties and which small neurons are only on their way to zero is tried out, from the least intrusive
