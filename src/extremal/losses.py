@@ -173,7 +173,7 @@ class Huber(_Regression):
         return (self.weight[:, None] * (self.delta / size))[:, :, None] * np.eye(F.shape[1])
 
     def centred(self, lam: Array) -> Array:
-        return _balance_signs(lam)
+        return balance_signs(lam)
 
     def normalised(self) -> tuple[Loss, float, float]:
         unit, tau, scale = super().normalised()
@@ -192,7 +192,7 @@ class _Labels(Loss):
         return np.where(y > 0, 1.0, -1.0)[:, None]
 
     def centred(self, lam: Array) -> Array:
-        return _balance_signs(lam)
+        return balance_signs(lam)
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,7 +361,7 @@ def _divide(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def _balance_signs(lam: Array) -> Array:
+def balance_signs(lam: Array) -> Array:
     """Shrink the heavier sign of every column until the column sums vanish; stays in any box that contains 0."""
     positive = np.maximum(lam, 0)
     negative = np.maximum(-lam, 0)

@@ -9,7 +9,7 @@ from extremal.programs.decomposition import ConeDecomposition, cone_decompositio
 from extremal.programs.gated_conversion import ReLUConversion, gated_to_relu
 from extremal.programs.kkt import KKT, kkt_residuals, margin_residuals
 from extremal.programs.maps import ConvexSolution, split
-from extremal.programs.margin import MarginResult, margin_program
+from extremal.programs.margin import MarginResult, interpolation_program, margin_program
 from extremal.programs.optimal_set import OptimalSet, multiplier_error, optimal_set
 from extremal.programs.pattern import gated_program, pattern_program
 from extremal.programs.result import GatedResult, ProgramResult, ProgramStatus
@@ -27,6 +27,7 @@ __all__ = [
     "cone_decomposition",
     "gated_program",
     "gated_to_relu",
+    "interpolation_program",
     "kkt_residuals",
     "margin_program",
     "margin_residuals",

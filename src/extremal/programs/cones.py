@@ -91,6 +91,13 @@ def margin_term(y: Array) -> Term:
     return Term(np.arange(n), none, none, none, -sparse.diags(y), -np.ones(n), cones, *_sides_of(y, np.inf))
 
 
+def interpolation_term(y: Array) -> Term:
+    """f_i = y_i for every row."""
+    n = len(y)
+    none, free = np.zeros(n), np.full(n, np.inf)
+    return Term(np.arange(n), none, none, none, sparse.identity(n, format="csc"), y, [("zero", n)], -free, free)
+
+
 def _sides_of(y: Array, most: Array | float) -> tuple[Array, Array]:
     """The interval 0 <= y lam <= most for labels y."""
     high = np.zeros(len(y)) + most

@@ -8,10 +8,19 @@ from functools import cached_property
 import numpy as np
 
 from extremal.design import Array
-from extremal.losses import Logistic, SquaredHinge
+from extremal.losses import Logistic, balance_signs
 from extremal.problem import Problem, best_intercept
 from extremal.programs.blocks import Blocks
-from extremal.programs.cones import ConicSolution, Outcome, Term, loss_term, margin_term, newton_term, solve_conic
+from extremal.programs.cones import (
+    ConicSolution,
+    Outcome,
+    Term,
+    interpolation_term,
+    loss_term,
+    margin_term,
+    newton_term,
+    solve_conic,
+)
 from extremal.programs.polish import polish
 from extremal.programs.working_set import State
 
@@ -20,6 +29,8 @@ NEWTON_GAP = 1e-9
 NEWTON_STEPS = 30
 #: A ray y^T lam = 1 whose prices are no larger proves that a separating network costs at least 1 / RAY in normal form.
 RAY = 1e-9
+#: Outputs this close to the targets, relative to the largest, interpolate them.
+INTERPOLATED = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,41 +121,46 @@ class LossObjective:
 
 
 @dataclass(frozen=True, eq=False)
-class MarginObjective:
-    """sum_k |u_k| subject to y_i f(x_i) >= 1. Its dual: max y^T lam subject to y_i lam_i >= 0 and all prices <= 1.
+class ConstraintObjective:
+    """sum_k |u_k| subject to conditions on the outputs; the dual: max y^T lam subject to all prices <= 1.
 
-    The squared hinge stands for the labels: its conjugate has the same domain.
+    A state without a solution has a ray, y^T lam = 1, as its multiplier, of which all prices must vanish.
     """
 
-    labels: SquaredHinge
+    target: Array
     d: int
     intercept: bool
     beta: float = 1.0
 
-    @cached_property
+    @property
     def term(self) -> Term:
-        return margin_term(self.labels.target[:, 0])
+        raise NotImplementedError
+
+    def feasible(self, U: Array, outputs: Array, intercept: float) -> tuple[Array, float] | None:
+        """Blocks and intercept that satisfy the conditions, from the solver's; None if there are none."""
+        raise NotImplementedError
+
+    def centred(self, lam: Array) -> Array:
+        """lam with the sum zero, in the dual domain."""
+        raise NotImplementedError
 
     def start(self) -> State:
-        return self._state(np.zeros(0, int), np.zeros((self.d, 0)), 0.0, np.inf, self.labels.target[:, 0])
+        return self._state(np.zeros(0, int), np.zeros((self.d, 0)), 0.0, np.inf, self.target)
 
     def judge(self, blocks: Blocks, index: Array, found: ConicSolution) -> State:
         used = np.flatnonzero(np.any(found.U, axis=0))
         U = found.U[:, used]
-        margin = float((self.labels.target[:, 0] * (blocks.take(used).outputs(U) + found.intercept)).min())
-        if found.outcome is Outcome.INFEASIBLE or margin <= 0:
+        point = self.feasible(U, blocks.take(used).outputs(U) + found.intercept, found.intercept)
+        if found.outcome is Outcome.INFEASIBLE or point is None:
             return self._state(index[:0], U[:, :0], 0.0, np.inf, found.lam)
-        penalty = float(np.linalg.norm(U, axis=0).sum())
-        return self._state(index[used], U / margin, found.intercept / margin, penalty / margin, found.lam)
+        return self._state(index[used], *point, float(np.linalg.norm(point[0], axis=0).sum()), found.lam)
 
     def _state(self, index: Array, U: Array, intercept: float, value: float, lam: Array) -> State:
-        """The multiplier in the dual domain; without a solution it is a ray, y^T lam = 1, of which prices must be 0."""
-        y = self.labels.target[:, 0]
         lam = self.term.in_domain(lam)
-        lam = self.labels.centred(lam[:, None])[:, 0] if self.intercept else lam
+        lam = self.centred(lam) if self.intercept else lam
         if np.isfinite(value):
             return State(index, U, intercept, value, lam, 1.0)
-        return State(index, U, intercept, value, lam / max(float(y @ lam), 1e-300), RAY)
+        return State(index, U, intercept, value, lam / max(float(self.target @ lam), 1e-300), RAY)
 
     def polished(self, blocks: Blocks, state: State) -> State:
         """The state: a linear program in disguise gains nothing from Newton's method."""
@@ -155,7 +171,39 @@ class MarginObjective:
 
     def bound(self, lam: Array, price: float) -> tuple[Array, float]:
         """lam / price; a ray without a price stays as it is, and its bound is infinite."""
-        total = float(self.labels.target[:, 0] @ lam)
+        total = float(self.target @ lam)
         if price == 0.0:
             return lam, np.inf if total > 0 else 0.0
         return lam / price, total / price
+
+
+@dataclass(frozen=True, eq=False)
+class MarginObjective(ConstraintObjective):
+    """y_i f(x_i) >= 1 for labels y; the dual has y_i lam_i >= 0 besides."""
+
+    @cached_property
+    def term(self) -> Term:
+        return margin_term(self.target)
+
+    def feasible(self, U: Array, outputs: Array, intercept: float) -> tuple[Array, float] | None:
+        margin = float((self.target * outputs).min())
+        return (U / margin, intercept / margin) if margin > 0 else None
+
+    def centred(self, lam: Array) -> Array:
+        return balance_signs(lam[:, None])[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolationObjective(ConstraintObjective):
+    """f(x_i) = y_i."""
+
+    @cached_property
+    def term(self) -> Term:
+        return interpolation_term(self.target)
+
+    def feasible(self, U: Array, outputs: Array, intercept: float) -> tuple[Array, float] | None:
+        missed = float(np.abs(outputs - self.target).max())
+        return (U, intercept) if missed <= INTERPOLATED * float(np.abs(self.target).max()) else None
+
+    def centred(self, lam: Array) -> Array:
+        return lam - lam.mean()

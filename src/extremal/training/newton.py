@@ -289,7 +289,7 @@ def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
     rho = _bounded_solve(schur, solved.T @ _product(G.T, q) - g_rho, r)
     q = q + _product(G, Phi @ rho)
     q = q - _product(G, solve(_product(G.T, q)))
-    p = -np.einsum("jab,ja->jb", whitener, q.reshape(m, -1))
+    p = -np.einsum("jab,ja->jb", whitener, q.reshape(whitener.shape[:2]))
     decrease = -0.5 * float(np.vdot(p, g_p) + rho @ g_rho)
     turn = p[:, d:] if p.shape[1] > d else np.zeros_like(atoms.V)
     return Step(p[:, :d].T, turn, rho[:m], rho[m:] if problem.intercept else np.zeros_like(atoms.intercept), decrease)
