@@ -90,11 +90,6 @@ class Covers:
 
 
 @njit(cache=True, nogil=True)
-def has(words: Array, j: int) -> bool:  # pragma: no cover - compiled
-    return (words[j >> 6] >> np.uint64(j & 63)) & np.uint64(1) != 0
-
-
-@njit(cache=True, nogil=True)
 def reduce_modulo(A: Array, S: Array, used: Array, p: int) -> bool:  # pragma: no cover - compiled
     """Restrict the columns of A (d, n) to where the columns S vanish, modulo p; False if S is dependent modulo p."""
     d, n = A.shape
@@ -216,12 +211,13 @@ def classes(
 
 @njit(cache=True, nogil=True)
 def signs_at_vertex(
-    Z: Array, R: Array, moduli: Array, S: Array, inside: Array, at_infinity: Array, words: Array
+    Z: Array, R: Array, moduli: Array, S: Array, inside: Array, at_infinity: Array, words: Array, scratch: Array
 ) -> bool:  # pragma: no cover - compiled
     """The signs at the vertex of the flat of S, of the rows that are not inside it; False if one is zero."""
     (N, r), k = Z.shape, S.size
     c = r - 1 - k
-    B, Y, value, last, error = np.empty((r, r)), np.empty((r, r)), np.empty(N), np.empty(N), np.empty(N)
+    value, last, error = scratch[0, :N], scratch[1, :N], scratch[2, :N]
+    B, Y = scratch[3, : r * r].reshape(r, r), scratch[4, : r * r].reshape(r, r)
     norm, g = invert(Z, S, B, Y)
     error[:] = restrict(Z, S, 0, Y, norm, g, value)
     if c > 0:
@@ -272,27 +268,30 @@ def visit(
     key, above, signs, below, row = covers
     is_last = bases.shape[1] == r - 1
     label, inside, at_infinity = np.zeros(N, np.int64), np.zeros(N, np.bool_), np.ones(N, np.bool_)
-    first = np.empty(N, np.int64)
+    first, scratch = np.empty(N, np.int64), np.empty((5, max(N, r * r)))
     count = 0
     for w in range(begin, members.shape[0]):
         if not is_last and count + N > key.size:
             return FULL, w, count
         S, base = bases[w], np.uint64(0)
-        for j in range(N):
-            inside[j] = has(members[w], j)
-            base ^= zobrist[j] if inside[j] else np.uint64(0)
+        for block in range(members.shape[1]):
+            word, start = members[w, block], 64 * block
+            for s in range(min(64, N - start)):
+                inside[start + s] = (word >> np.uint64(s)) & np.uint64(1) != 0
         if not is_last:
+            for j in range(N):
+                base ^= zobrist[j] if inside[j] else np.uint64(0)
             number = classes(lines, line_moduli, S, inside, zobrist[:r], label)
             if number < 0:
                 return UNLUCKY, w, count
             for j in range(N):
                 at_infinity[j] = label[j] == label[N - 1]
             first[:number] = -1
-        if not signs_at_vertex(Z, R, moduli, S, inside, at_infinity, outside[w]):
+        if not signs_at_vertex(Z, R, moduli, S, inside, at_infinity, outside[w], scratch):
             return UNLUCKY, w, count
         if is_last:
             continue
-        start = count
+        new = count
         for j in range(N):
             if inside[j] or at_infinity[j]:
                 continue
@@ -305,7 +304,7 @@ def visit(
                 below[f], row[f], key[f] = w, j, base
             set_bit(signs[f], j, True)
             key[f] ^= zobrist[j]
-        for f in range(start, count):  # at the vertex of w the last coordinate is negative
+        for f in range(new, count):  # at the vertex of w the last coordinate is negative
             for t in range(signs.shape[1]):
                 above[f, t] = members[w, t] | signs[f, t]
                 signs[f, t] &= ~outside[w, t]
@@ -331,21 +330,27 @@ def slot_of(words: Array, mask: Any) -> Any:  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def common(
-    below: Array, signs: Array, members: Array, offsets: Array, patterns: Array, out: Array, table: Array
+    group: Array,
+    below: Array,
+    signs: Array,
+    members: Array,
+    offsets: Array,
+    patterns: Array,
+    out: Array,
+    table: Array,
+    least: Array,
 ) -> int:  # pragma: no cover - compiled
-    """Write N(F) for the flat F with the given covered flats; table is empty (-1) before and after."""
+    """Write N(F) for the flat F with the given group of covers; the table is empty (-1) before and after."""
     total = 0
-    for w in below:
-        total += offsets[w + 1] - offsets[w]
+    for s in group:
+        total += offsets[below[s] + 1] - offsets[below[s]]
     mask = 1
     while mask < 2 * total:
         mask *= 2
     mask -= 1
     W = signs.shape[1]
-    least = np.empty((total, W), np.uint64)
-    key = np.empty(W, np.uint64)
     position = 0
-    for s in range(below.size):
+    for s in group:
         for q in range(offsets[below[s]], offsets[below[s] + 1]):
             for t in range(W):
                 least[position, t] = patterns[q, t] | signs[s, t]
@@ -355,15 +360,15 @@ def common(
             table[slot] = position
             position += 1
     count = 0
-    for s in range(below.size):
+    for s in group:
         w = below[s]
         for q in range(offsets[w], offsets[w + 1]):
+            key = out[count]
             for t in range(W):
                 key[t] = (members[w, t] & ~patterns[q, t]) | signs[s, t]
             slot = slot_of(key, mask)
             while table[slot] >= 0:
                 if same(least[table[slot]], key):
-                    out[count] = key
                     count += 1
                     break
                 slot = (slot + 1) & mask
@@ -373,6 +378,7 @@ def common(
 
 @njit(cache=True, nogil=True)
 def meet(
+    order: Array,
     starts: Array,
     above: Array,
     below: Array,
@@ -383,20 +389,21 @@ def meet(
     sizes: Array,
     out: Array,
 ) -> tuple[int, int]:  # pragma: no cover - compiled
-    """N(F) for the groups of covers between the starts. (status, patterns)."""
+    """N(F) for the groups order[starts[f] : starts[f + 1]] of covers. (status, patterns)."""
     most = 1
     for f in range(starts.size - 1):
         total = 0
-        for s in range(starts[f], starts[f + 1]):
+        for position in range(starts[f], starts[f + 1]):
+            s = order[position]
             total += offsets[below[s] + 1] - offsets[below[s]]
-            if not same(above[s], above[starts[f]]):
+            if not same(above[s], above[order[starts[f]]]):
                 return UNLUCKY, 0
         most = max(most, total)
-    table = np.full(4 * most, -1, np.int64)
+    table, least = np.full(4 * most, -1, np.int64), np.empty((most, signs.shape[1]), np.uint64)
     count = 0
     for f in range(starts.size - 1):
-        group = slice(starts[f], starts[f + 1])
-        sizes[f] = common(below[group], signs[group], members, offsets, patterns, out[count:], table)
+        group = order[starts[f] : starts[f + 1]]
+        sizes[f] = common(group, below, signs, members, offsets, patterns, out[count:], table, least)
         count += sizes[f]
     return DONE, count
 
@@ -439,24 +446,24 @@ class Lattice:
 
     def above(self, flats: Flats, covers: Covers, size: int) -> Iterator[Flats]:
         """The flats of the next rank, in blocks that hold about `size` patterns."""
-        covers = covers[np.argsort(covers.key, kind="stable")]
-        new = np.flatnonzero(np.concatenate([[True], covers.key[1:] != covers.key[:-1]]))
-        starts = np.append(new, covers.key.size)
-        candidates = np.concatenate([[0], np.cumsum(np.diff(flats.offsets)[covers.below])])[starts]
+        order = np.argsort(covers.key)
+        keys = covers.key[order]
+        starts = np.append(np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])), keys.size)
+        candidates = np.concatenate([[0], np.cumsum(np.diff(flats.offsets)[covers.below[order]])])[starts]
         begin = 0
         while begin < starts.size - 1:
             end = int(np.searchsorted(candidates, candidates[begin] + size, side="right")) - 1
             end = max(end, begin + 1)
             block = starts[begin : end + 1]
             sizes = np.zeros(end - begin, dtype=np.int64)
-            out = np.empty((candidates[end] - candidates[begin], self.words), dtype=np.uint64)
+            out = np.empty((candidates[end] - candidates[begin] + 1, self.words), dtype=np.uint64)
             status, count = meet(
-                block, covers.members, covers.below, covers.signs,
+                order, block, covers.members, covers.below, covers.signs,
                 flats.members, flats.offsets, flats.patterns, sizes, out,
             )  # fmt: skip
             if status == UNLUCKY:
                 raise Unlucky
-            first = covers[block[:-1]]
+            first = covers[order[block[:-1]]]
             bases = np.column_stack([flats.bases[first.below], first.row])
             yield Flats(first.members, bases, np.concatenate([[0], np.cumsum(sizes)]), out[:count])
             begin = end
