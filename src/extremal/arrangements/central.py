@@ -90,13 +90,17 @@ class Central:
         r, infinity = self.rank, self.lines[-1]
         R, inverse = _whitening(self.floats)
         q = int(np.argmin(np.linalg.norm(R, axis=0) / np.maximum(np.abs(self.floats[-1]), 1e-300)))
-        D = _rounded(inverse @ rng.standard_normal((r, r)))
+        D = inverse @ rng.standard_normal((r, r))
+        D[:, 0] = inverse @ (inverse.T @ self.floats[-1])
+        D = _rounded(D)
         T = D * infinity[q]  # in the kernel of the last row, after a correction of entry q
         T[q] -= infinity @ D
-        T[:, 0] = _rounded(inverse @ (inverse.T @ self.floats[-1]))
-        if not infinity @ T[:, 0] > 0:
+        T[:, 0] = D[:, 0]
+        if not infinity @ D[:, 0] > 0:
             T[:, 0] = [int(np.sign(infinity[q])) * (i == q) for i in range(r)]
-        return np.array([_primitive(row) for row in _balanced(self.lines @ T)], dtype=object).reshape(self.N, r)
+        return np.array([_primitive(row) for row in _balanced(self.lines @ T, self.lines)], dtype=object).reshape(
+            self.N, r
+        )
 
 
 def _whitening(X: Array) -> tuple[Array, Array]:
@@ -113,17 +117,19 @@ def _whitening(X: Array) -> tuple[Array, Array]:
 
 def _rounded(D: Array) -> Array:
     """Integers near a common multiple of D, every row to 30 bits."""
-    exponent = np.frexp(np.abs(D).max(axis=tuple(range(1, D.ndim)), keepdims=True))[1]
+    exponent = np.frexp(np.abs(D).max(axis=1, keepdims=True))[1]
     integers = np.rint(np.ldexp(D, 30 - exponent)).astype(np.int64).astype(object)
-    powers = [1 << int(e) for e in (exponent - exponent.min()).ravel()]
-    return integers * np.array(powers, dtype=object).reshape(exponent.shape)
+    return integers * np.array([[1 << int(e)] for e in (exponent - exponent.min()).ravel()], dtype=object)
 
 
-def _balanced(Z: Array) -> Array:
-    """Z with its columns multiplied by powers of two, so that they have entries of one size but in the last row."""
-    bits = np.array([[abs(int(entry)).bit_length() for entry in row] for row in (Z[:-1] if len(Z) > 1 else Z)])
-    size = (bits - bits.max(axis=1, keepdims=True)).max(axis=0)
+def _balanced(Z: Array, X: Array) -> Array:
+    """Z = X T with its columns multiplied by powers of two, so that they are of one size relative to the rows of X."""
+    size = (_bits(Z) - _bits(X).max(axis=1, keepdims=True)).max(axis=0)
     return Z * np.array([1 << int(size.max() - own) for own in size], dtype=object)
+
+
+def _bits(integers: Array) -> Array:
+    return np.array([[abs(int(entry)).bit_length() for entry in row] for row in integers])
 
 
 def to_floats(integers: Array) -> Array:
