@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 from scipy import sparse
 
@@ -23,6 +22,8 @@ MEMORY = 2**31
 
 #: The bytes of one chunk.
 CHUNK = 2**25
+
+_BLOCK = 2**18
 
 
 class TooManyCells(ValueError):
@@ -129,7 +130,7 @@ class Arrangement:
     def _all(self) -> list[Array]:
         """All cells up to sign, in blocks of words."""
         if self.central.N == 0:
-            return [np.zeros((1, 0), dtype=np.uint64)]
+            return [np.zeros((1, 1), dtype=np.uint64)]
         try:
             return list(generic_cells(self.central, self._block()))
         except Degenerate:
@@ -208,18 +209,10 @@ def rows_of(words: Array, central: Central) -> Array:
     size = -(-central.n // 8)
     if central.is_plain:
         return words.view(np.uint8)[:, :size]
-    out = np.zeros((len(words), size), dtype=np.uint8)
-    spread(words, central.line_of, central.opposite, out)
+    out = np.empty((len(words), size), dtype=np.uint8)
+    step = max(1, _BLOCK // central.n)
+    for start in range(0, len(words), step):
+        lines = np.unpackbits(words[start : start + step].view(np.uint8), axis=1, bitorder="little")
+        rows = np.take(lines, central.line_of, axis=1, mode="clip") ^ central.opposite
+        out[start : start + step] = np.packbits(rows, axis=1, bitorder="little") & central.mask
     return out
-
-
-@njit(cache=True, nogil=True)
-def spread(words: Array, line_of: Array, opposite: Array, out: Array) -> None:  # pragma: no cover - compiled
-    for q in range(words.shape[0]):
-        for i in range(line_of.size):
-            k = line_of[i]
-            if k >= 0:
-                bit = np.uint8((words[q, k >> 6] >> np.uint64(k & 63)) & np.uint64(1))
-                if opposite[i]:
-                    bit ^= np.uint8(1)
-                out[q, i >> 3] |= bit << np.uint8(i & 7)

@@ -82,24 +82,54 @@ class Central:
         """The normal vectors in the coordinates of a random flag; the last hyperplane is the first coordinate.
 
         Column c holds the coefficients of f_c, where f_0 is the last normal vector itself and f_1, ..., f_{r-1} are
-        random: x_j = sum_c Z[j, c] f_c, up to a positive factor of the row.
+        random: x_j = sum_c Z[j, c] f_c, up to a positive factor of the row. Any invertible integer matrix T with
+        x_N T = (positive, 0, ..., 0) gives such a Z = X T; this one is random in coordinates in which the rows are
+        orthonormal columns, so that few signs are left open by rounding.
         """
         rng = np.random.default_rng(seed)
         r, infinity = self.rank, self.lines[-1]
-        q = int(np.argmax(np.abs(self.floats[-1])))
-        span = 2**24
-        directions = rng.integers(-span, span + 1, size=(r, r)).astype(object)
-        # kernel vectors of the last row; the column q of the random matrix is free, because they correct it
-        T = directions * infinity[q]
-        T[q] = [0] * r
-        others = [i for i in range(r) if i != q]
-        T[q] = -(infinity[others] @ directions[others]) if others else np.zeros(r, dtype=object)
-        T[:, 0] = 0
-        # a power of two, so that the columns have entries of one size
-        size = span << abs(int(infinity[q])).bit_length()
-        T[q, 0] = size if infinity[q] > 0 else -size
-        Z = self.lines @ T
-        return np.array([_primitive(row) for row in Z], dtype=object).reshape(Z.shape)
+        R, inverse = _whitening(self.floats)
+        q = int(np.argmin(np.linalg.norm(R, axis=0) / np.maximum(np.abs(self.floats[-1]), 1e-300)))
+        D = inverse @ rng.standard_normal((r, r))
+        D[:, 0] = inverse @ (inverse.T @ self.floats[-1])
+        D = _rounded(D)
+        T = D * infinity[q]  # in the kernel of the last row, after a correction of entry q
+        T[q] -= infinity @ D
+        T[:, 0] = D[:, 0]
+        if not infinity @ D[:, 0] > 0:
+            T[:, 0] = [int(np.sign(infinity[q])) * (i == q) for i in range(r)]
+        return np.array([_primitive(row) for row in _balanced(self.lines @ T, self.lines)], dtype=object).reshape(
+            self.N, r
+        )
+
+
+def _whitening(X: Array) -> tuple[Array, Array]:
+    """R and 1/R with orthonormal columns X/R, or a diagonal R if X is singular as far as floats can tell."""
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    scale = np.linalg.norm(unit, axis=0)
+    if not scale.all():  # a column that is too small for floats next to the others
+        return np.eye(len(scale)), np.eye(len(scale))
+    R = np.asarray(np.linalg.qr(unit / scale, mode="r"))
+    if np.abs(np.diag(R)).min() < 1e-12 * np.abs(R).max():
+        R = np.eye(len(scale))
+    return R * scale, np.linalg.inv(R) / scale[:, None]
+
+
+def _rounded(D: Array) -> Array:
+    """Integers near a common multiple of D, every row to 30 bits."""
+    exponent = np.frexp(np.abs(D).max(axis=1, keepdims=True))[1]
+    integers = np.rint(np.ldexp(D, 30 - exponent)).astype(np.int64).astype(object)
+    return integers * np.array([[1 << int(e)] for e in (exponent - exponent.min()).ravel()], dtype=object)
+
+
+def _balanced(Z: Array, X: Array) -> Array:
+    """Z = X T with its columns multiplied by powers of two, so that they are of one size relative to the rows of X."""
+    size = (_bits(Z) - _bits(X).max(axis=1, keepdims=True)).max(axis=0)
+    return Z * np.array([1 << int(size.max() - own) for own in size], dtype=object)
+
+
+def _bits(integers: Array) -> Array:
+    return np.array([[abs(int(entry)).bit_length() for entry in row] for row in integers])
 
 
 def to_floats(integers: Array) -> Array:

@@ -24,14 +24,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from extremal.arrangements.central import Central, to_floats
-from extremal.arrangements.modular import inverse, moduli_for, remainder, residues
-from extremal.arrangements.walk import invert, restrict, set_bit, settle
+from extremal.arrangements.matching import meet
+from extremal.arrangements.modular import moduli_for, residues
+from extremal.arrangements.status import FULL, UNLUCKY
+from extremal.arrangements.vertices import visit
 from extremal.design import Array
-
-DONE, FULL, UNLUCKY = 0, 1, 2
 
 _ATTEMPTS = 20
 _PAIRS = 2**16
@@ -89,318 +88,6 @@ class Covers:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
-@njit(cache=True, nogil=True)
-def has(words: Array, j: int) -> bool:  # pragma: no cover - compiled
-    return (words[j >> 6] >> np.uint64(j & 63)) & np.uint64(1) != 0
-
-
-@njit(cache=True, nogil=True)
-def reduce_modulo(A: Array, S: Array, used: Array, p: int) -> bool:  # pragma: no cover - compiled
-    """Restrict the columns of A (d, n) to where the columns S vanish, modulo p; False if S is dependent modulo p."""
-    d, n = A.shape
-    used[:] = False
-    reciprocal = 1.0 / p
-    m = np.empty(n, np.int64)
-    for i in S:
-        lead = -1
-        for c in range(d):
-            if not used[c] and A[c, i] != 0:
-                lead = c
-                break
-        if lead < 0:
-            return False
-        used[lead] = True
-        scale = p - inverse(A[lead, i], p)
-        for j in range(n):
-            m[j] = remainder(A[lead, j] * scale, p, reciprocal)
-        for c in range(d):
-            if not used[c] and A[c, i] != 0:
-                factor = A[c, i]
-                for j in range(n):
-                    A[c, j] = remainder(A[c, j] + m[j] * factor, p, reciprocal)
-    return True
-
-
-@njit(cache=True, nogil=True)
-def fingerprints(
-    A: Array, inside: Array, used: Array, p: int, weights: Array, keys: Array
-) -> bool:  # pragma: no cover - compiled
-    """keys[j] = a hash of column j divided by its first entry, for columns outside the flat; False if one is zero."""
-    d, n = A.shape
-    lead, before = np.zeros(n, np.int64), np.empty(n + 1, np.int64)
-    reciprocal = 1.0 / p
-    for c in range(d):
-        if not used[c]:
-            for j in range(n):
-                lead[j] = A[c, j] if lead[j] == 0 else lead[j]
-    before[0] = 1
-    for j in range(n):
-        if inside[j]:
-            lead[j] = 1
-        elif lead[j] == 0:
-            return False
-        before[j + 1] = remainder(before[j] * lead[j], p, reciprocal)
-    running = inverse(int(before[n]), p)  # all inverses from one
-    for j in range(n - 1, -1, -1):
-        before[j] = remainder(running * before[j], p, reciprocal)
-        running = remainder(running * lead[j], p, reciprocal)
-    keys[:] = 0
-    for c in range(d):
-        if not used[c]:
-            for j in range(n):
-                key = (keys[j] ^ np.uint64(remainder(A[c, j] * before[j], p, reciprocal))) * weights[c]
-                keys[j] = key ^ (key >> np.uint64(29))
-    return True
-
-
-@njit(cache=True, nogil=True)
-def are_parallel(A: Array, used: Array, i: int, j: int, p: int) -> bool:  # pragma: no cover - compiled
-    """Whether two columns are nonzero and proportional modulo p."""
-    lead = -1
-    for c in range(A.shape[0]):
-        if used[c]:
-            continue
-        if lead < 0:
-            if A[c, i] == 0 and A[c, j] == 0:
-                continue
-            lead = c
-        if (A[lead, i] * A[c, j] - A[lead, j] * A[c, i]) % p != 0:
-            return False
-    return lead >= 0 and A[lead, i] != 0 and A[lead, j] != 0
-
-
-@njit(cache=True, nogil=True)
-def classes(
-    R: Array, moduli: Array, S: Array, inside: Array, weights: Array, label: Array
-) -> int:  # pragma: no cover - compiled
-    """label[j] = the class of row j among the rows that are parallel on the flat; their number, or -1.
-
-    Rows that differ modulo the first prime are not parallel; the others are compared modulo all primes.
-    """
-    K, d, n = R.shape
-    A, used = R[0].copy(), np.zeros(d, np.bool_)
-    keys = np.empty(n, np.uint64)
-    if not reduce_modulo(A, S, used, moduli[0]) or not fingerprints(A, inside, used, moduli[0], weights, keys):
-        return -1
-    mask = 1
-    while mask < 2 * n:
-        mask *= 2
-    mask -= 1
-    table, leader, count = np.full(mask + 1, -1, np.int64), np.empty(n, np.int64), 0
-    repeated = False
-    for j in range(n):
-        label[j] = -1
-        if inside[j]:
-            continue
-        slot = np.int64(keys[j] & np.uint64(mask))
-        while table[slot] >= 0 and keys[leader[table[slot]]] != keys[j]:
-            slot = (slot + 1) & mask
-        if table[slot] < 0:
-            table[slot], leader[count] = count, j
-            count += 1
-        else:
-            repeated = True
-        label[j] = table[slot]
-    if repeated:
-        for t in range(K):
-            if t > 0:
-                A[:] = R[t]
-                if not reduce_modulo(A, S, used, moduli[t]):
-                    return -1
-            for j in range(n):
-                repeats = label[j] >= 0 and leader[label[j]] != j
-                if repeats and not are_parallel(A, used, leader[label[j]], j, moduli[t]):
-                    return -1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def signs_at_vertex(
-    Z: Array, R: Array, moduli: Array, S: Array, inside: Array, at_infinity: Array, words: Array
-) -> bool:  # pragma: no cover - compiled
-    """The signs at the vertex of the flat of S, of the rows that are not inside it; False if one is zero."""
-    (N, r), k = Z.shape, S.size
-    c = r - 1 - k
-    B, Y, value, last, error = np.empty((r, r)), np.empty((r, r)), np.empty(N), np.empty(N), np.empty(N)
-    norm, g = invert(Z, S, B, Y)
-    error[:] = restrict(Z, S, 0, Y, norm, g, value)
-    if c > 0:
-        bound = restrict(Z, S, c, Y, norm, g, last)
-        for j in range(N):
-            value[j] = value[j] if at_infinity[j] else -last[j]
-            error[j] = error[j] if at_infinity[j] else bound
-    sure = True
-    for block in range(words.size):
-        word, start = np.uint64(0), 64 * block
-        for s in range(min(64, N - start)):
-            j = start + s
-            word |= np.uint64((value[j] > 0.0) & ~inside[j]) << np.uint64(s)
-            sure &= (abs(value[j]) > error[j]) | inside[j]
-        words[block] = word
-    if sure:
-        return True
-    near, far, doubtful = 0, 0, np.empty((2, N), np.int64)
-    for j in range(N):
-        if not inside[j] and not abs(value[j]) > error[j]:
-            if at_infinity[j]:
-                doubtful[0, far] = j
-                far += 1
-            else:
-                doubtful[1, near] = j
-                near += 1
-    if not settle(R, moduli, S, 0, 1.0, doubtful[0, :far], words):
-        return False
-    return settle(R, moduli, S, c, -1.0, doubtful[1, :near], words)
-
-
-@njit(cache=True, nogil=True)
-def visit(
-    Z: Array,
-    R: Array,
-    moduli: Array,
-    lines: Array,
-    line_moduli: Array,
-    zobrist: Array,
-    members: Array,
-    bases: Array,
-    begin: int,
-    outside: Array,
-    covers: tuple[Array, Array, Array, Array, Array],
-) -> tuple[int, int, int]:  # pragma: no cover - compiled
-    """The signs outside every flat at its vertex, and the flats that cover it. (status, next flat, covers)."""
-    N, r = Z.shape
-    key, above, signs, below, row = covers
-    is_last = bases.shape[1] == r - 1
-    label, inside, at_infinity = np.zeros(N, np.int64), np.zeros(N, np.bool_), np.ones(N, np.bool_)
-    first = np.empty(N, np.int64)
-    count = 0
-    for w in range(begin, members.shape[0]):
-        if not is_last and count + N > key.size:
-            return FULL, w, count
-        S, base = bases[w], np.uint64(0)
-        for j in range(N):
-            inside[j] = has(members[w], j)
-            base ^= zobrist[j] if inside[j] else np.uint64(0)
-        if not is_last:
-            number = classes(lines, line_moduli, S, inside, zobrist[:r], label)
-            if number < 0:
-                return UNLUCKY, w, count
-            for j in range(N):
-                at_infinity[j] = label[j] == label[N - 1]
-            first[:number] = -1
-        if not signs_at_vertex(Z, R, moduli, S, inside, at_infinity, outside[w]):
-            return UNLUCKY, w, count
-        if is_last:
-            continue
-        start = count
-        for j in range(N):
-            if inside[j] or at_infinity[j]:
-                continue
-            f = first[label[j]]
-            if f < 0:
-                f = count
-                first[label[j]] = f
-                count += 1
-                signs[f] = 0
-                below[f], row[f], key[f] = w, j, base
-            set_bit(signs[f], j, True)
-            key[f] ^= zobrist[j]
-        for f in range(start, count):  # at the vertex of w the last coordinate is negative
-            for t in range(signs.shape[1]):
-                above[f, t] = members[w, t] | signs[f, t]
-                signs[f, t] &= ~outside[w, t]
-    return DONE, members.shape[0], count
-
-
-@njit(cache=True, nogil=True)
-def same(a: Array, b: Array) -> bool:  # pragma: no cover - compiled
-    equal = True
-    for t in range(a.size):
-        equal &= a[t] == b[t]
-    return equal
-
-
-@njit(cache=True, nogil=True)
-def slot_of(words: Array, mask: Any) -> Any:  # pragma: no cover - compiled
-    h = np.uint64(0x9E3779B97F4A7C15)
-    for t in range(words.size):
-        h = (h ^ words[t]) * np.uint64(0xBF58476D1CE4E5B9)
-        h ^= h >> np.uint64(31)
-    return np.int64(h & np.uint64(mask))
-
-
-@njit(cache=True, nogil=True)
-def common(
-    below: Array, signs: Array, members: Array, offsets: Array, patterns: Array, out: Array, table: Array
-) -> int:  # pragma: no cover - compiled
-    """Write N(F) for the flat F with the given covered flats; table is empty (-1) before and after."""
-    total = 0
-    for w in below:
-        total += offsets[w + 1] - offsets[w]
-    mask = 1
-    while mask < 2 * total:
-        mask *= 2
-    mask -= 1
-    W = signs.shape[1]
-    least = np.empty((total, W), np.uint64)
-    key = np.empty(W, np.uint64)
-    position = 0
-    for s in range(below.size):
-        for q in range(offsets[below[s]], offsets[below[s] + 1]):
-            for t in range(W):
-                least[position, t] = patterns[q, t] | signs[s, t]
-            slot = slot_of(least[position], mask)
-            while table[slot] >= 0:
-                slot = (slot + 1) & mask
-            table[slot] = position
-            position += 1
-    count = 0
-    for s in range(below.size):
-        w = below[s]
-        for q in range(offsets[w], offsets[w + 1]):
-            for t in range(W):
-                key[t] = (members[w, t] & ~patterns[q, t]) | signs[s, t]
-            slot = slot_of(key, mask)
-            while table[slot] >= 0:
-                if same(least[table[slot]], key):
-                    out[count] = key
-                    count += 1
-                    break
-                slot = (slot + 1) & mask
-    table[: mask + 1] = -1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def meet(
-    starts: Array,
-    above: Array,
-    below: Array,
-    signs: Array,
-    members: Array,
-    offsets: Array,
-    patterns: Array,
-    sizes: Array,
-    out: Array,
-) -> tuple[int, int]:  # pragma: no cover - compiled
-    """N(F) for the groups of covers between the starts. (status, patterns)."""
-    most = 1
-    for f in range(starts.size - 1):
-        total = 0
-        for s in range(starts[f], starts[f + 1]):
-            total += offsets[below[s] + 1] - offsets[below[s]]
-            if not same(above[s], above[starts[f]]):
-                return UNLUCKY, 0
-        most = max(most, total)
-    table = np.full(4 * most, -1, np.int64)
-    count = 0
-    for f in range(starts.size - 1):
-        group = slice(starts[f], starts[f + 1])
-        sizes[f] = common(below[group], signs[group], members, offsets, patterns, out[count:], table)
-        count += sizes[f]
-    return DONE, count
-
-
 class Lattice:
     """The flats of an arrangement, rank by rank, for one flag and one choice of primes."""
 
@@ -439,24 +126,24 @@ class Lattice:
 
     def above(self, flats: Flats, covers: Covers, size: int) -> Iterator[Flats]:
         """The flats of the next rank, in blocks that hold about `size` patterns."""
-        covers = covers[np.argsort(covers.key, kind="stable")]
-        new = np.flatnonzero(np.concatenate([[True], covers.key[1:] != covers.key[:-1]]))
-        starts = np.append(new, covers.key.size)
-        candidates = np.concatenate([[0], np.cumsum(np.diff(flats.offsets)[covers.below])])[starts]
+        order = np.argsort(covers.key)
+        keys = covers.key[order]
+        starts = np.append(np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])), keys.size)
+        candidates = np.concatenate([[0], np.cumsum(np.diff(flats.offsets)[covers.below[order]])])[starts]
         begin = 0
         while begin < starts.size - 1:
             end = int(np.searchsorted(candidates, candidates[begin] + size, side="right")) - 1
             end = max(end, begin + 1)
             block = starts[begin : end + 1]
             sizes = np.zeros(end - begin, dtype=np.int64)
-            out = np.empty((candidates[end] - candidates[begin], self.words), dtype=np.uint64)
+            out = np.empty((candidates[end] - candidates[begin] + 1, self.words), dtype=np.uint64)
             status, count = meet(
-                block, covers.members, covers.below, covers.signs,
+                order, block, covers.members, covers.below, covers.signs,
                 flats.members, flats.offsets, flats.patterns, sizes, out,
             )  # fmt: skip
             if status == UNLUCKY:
                 raise Unlucky
-            first = covers[block[:-1]]
+            first = covers[order[block[:-1]]]
             bases = np.column_stack([flats.bases[first.below], first.row])
             yield Flats(first.members, bases, np.concatenate([[0], np.cumsum(sizes)]), out[:count])
             begin = end

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from extremal.arrangements.flats import same, slot_of
+from extremal.arrangements.matching import same, slot_of
 from extremal.arrangements.patterns import Patterns
 from extremal.design import Array
 

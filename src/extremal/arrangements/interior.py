@@ -152,7 +152,7 @@ def _wide_points(central: Central, signs: Array) -> Array:
     """Directions of largest margin in reduced coordinates, the margin measured in orthonormal ones."""
     Q, R = np.linalg.qr(central.floats / np.linalg.norm(central.floats, axis=1, keepdims=True))
     points = np.empty((len(signs), central.rank))
-    margins(Q / np.linalg.norm(Q, axis=1, keepdims=True), signs.astype(np.float64), points)
+    margins(Q / np.maximum(np.linalg.norm(Q, axis=1, keepdims=True), 1e-300), signs.astype(np.float64), points)
     try:
         return np.linalg.solve(R, points.T).T
     except np.linalg.LinAlgError:  # dependent as far as floats can tell

@@ -150,7 +150,8 @@ def sign_of(values: Array, moduli: Array, scales: Array) -> int:  # pragma: no c
         reciprocal = 1.0 / p
         value = 0
         for i in range(k - 1, -1, -1):
-            value = remainder(value * (moduli[i] % p) + digits[i], p, reciprocal)
+            # all moduli are of one size: one subtraction reduces them modulo each other
+            value = remainder(value * (moduli[i] - p if moduli[i] >= p else moduli[i]) + digits[i], p, reciprocal)
         digits[k] = (values[k] + p - value) % p * scales[k] % p
     for k in range(K - 1, -1, -1):
         half = (moduli[k] - 1) // 2
@@ -193,7 +194,7 @@ def coefficient_signs(
         values[rows.size, t] = det
         weight = 1
         for i in range(t):
-            weight = weight * (moduli[i] % p) % p
+            weight = remainder(weight * (moduli[i] - p if moduli[i] >= p else moduli[i]), p, reciprocal)
         scales[t] = inverse(weight, p)
     below = sign_of(values[rows.size], moduli, scales)
     for q in range(rows.size):

@@ -169,8 +169,8 @@ class Patterns:
 
     @cached_property
     def _keys(self) -> Array:
-        """Every pattern as one item that can be compared and sorted."""
-        return np.ascontiguousarray(self.bits).view(np.dtype((np.void, self.bits.shape[1]))).ravel()
+        """Every pattern as one item that can be compared and sorted: a string of bytes of fixed length."""
+        return np.ascontiguousarray(self.bits).view(np.dtype((np.bytes_, self.bits.shape[1]))).ravel()
 
     @cached_property
     def _sorted(self) -> Array:
