@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extremal import losses, plotting
+    from extremal import losses, plotting, programs
     from extremal.arrangements import (
         Arrangement,
         CellCount,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from extremal.network import Network
     from extremal.problem import Problem
     from extremal.training import FitResult, Record, beta_max, fit, path
+    from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,8 @@ _ROOM_OF = {
     "Certificate": "certificate",
     "FitResult": "training",
     "GaugeBounds": "gauge",
+    "MinNormResult": "training.constrained",
+    "MinNormStatus": "training.constrained",
     "Network": "network",
     "PatternSample": "arrangements",
     "Patterns": "arrangements",
@@ -55,11 +58,13 @@ _ROOM_OF = {
     "count_arrangements": "arrangements",
     "fit": "training",
     "gauge": "gauge",
+    "max_margin": "training.constrained",
+    "min_norm": "training.constrained",
     "path": "training",
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
 }
-_SUBMODULES = ("losses", "plotting")
+_SUBMODULES = ("losses", "plotting", "programs")
 
 __all__ = [
     "Arrangement",
@@ -67,6 +72,8 @@ __all__ = [
     "Certificate",
     "FitResult",
     "GaugeBounds",
+    "MinNormResult",
+    "MinNormStatus",
     "Network",
     "PatternSample",
     "Patterns",
@@ -85,8 +92,11 @@ __all__ = [
     "fit",
     "gauge",
     "losses",
+    "max_margin",
+    "min_norm",
     "path",
     "plotting",
+    "programs",
     "sample_arrangements",
     "scenario_size",
 ]
