@@ -21,10 +21,10 @@ from extremal.design import Array
 from extremal.losses import Huber, Loss, Softmax, SquaredHinge
 from extremal.network import Network
 from extremal.problem import Problem, Scaling
+from extremal.programs.blocks import Blocks, signed
 from extremal.programs.functions import SAME, function_dimension
 from extremal.programs.members import Member, PredictionRange, Sparsest
 from extremal.programs.optimal_networks import OptimalSet
-from extremal.programs.pattern_cone import PatternCone
 from extremal.programs.polytope import Polytope
 from extremal.programs.sharpen import parts, residual, sharpen
 
@@ -143,25 +143,16 @@ def _candidates(
             raise ValueError(f"directions must be finite numbers of shape ({rows}, k); got shape {given.shape}")
         yield given if scaling.basis is None else scaling.basis.T @ given
     if patterns is not None:
-        yield _maximisers(normal, lam, np.asarray(patterns), (1 - 2 * tol) * normal.beta)
+        yield _maximisers(normal, lam, patterns, (1 - 2 * tol) * normal.beta)
 
 
-def _maximisers(normal: Problem, lam: Array, patterns: Array, least: float) -> Array:
+def _maximisers(normal: Problem, lam: Array, patterns: ArrayLike, least: float) -> Array:
     """The maximisers of +-lam^T (Xu)_+ over the unit ball in the cells where it reaches `least`."""
-    n = normal.design.n
     if lam.shape[1] > 1:
         raise ValueError("the best neuron of a cell is not a projection for several outputs; give directions instead")
-    if patterns.ndim != 2 or patterns.shape[1] != n or not np.isin(patterns, (0, 1)).all():
-        raise ValueError(f"patterns must be boolean of shape (p, {n}); got shape {patterns.shape}")
-    X, found = normal.design.dense(), [np.zeros((normal.design.d, 0))]
-    for pattern in patterns.astype(bool):
-        moment = X.T @ (pattern * lam[:, 0])
-        if np.linalg.norm(moment) < least:
-            continue
-        cone = PatternCone.of(X, pattern)
-        best = [cone.project(moment), cone.project(-moment)]
-        found += [u[:, None] for u in best if np.linalg.norm(u) > max(least, 0.0)]
-    return np.hstack(found)
+    blocks = Blocks.relu(normal.design, *signed(patterns, None, normal.design.n))
+    best = blocks.projections(lam[:, 0], cutoff=least)
+    return best[np.linalg.norm(best, axis=1) > max(least, 0.0)].T
 
 
 def _optimal_neurons(
