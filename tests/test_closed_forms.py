@@ -255,3 +255,17 @@ def test_beta_max_of_several_outputs_is_safe() -> None:
     limit = extremal.beta_max(X, Y, bias="none")
     assert limit >= np.sqrt(3) * (1 - 1e-12)
     assert extremal.fit(X, Y, beta=limit * 1.0001, bias="none", time_limit=2).network.width == 0
+
+
+def test_five_points_with_an_unpenalised_bias() -> None:
+    """3.11: 1/(2n) |f - y|^2 + 1e-4 sum |w| has the value 1999/2500000, with sum |w| = 7.992.
+
+    A column of 200 makes the bias cost next to nothing, and then the output intercept is free as well.
+    """
+    a, y = np.array([-2.0, -1, 0, 1, 2]), np.array([1.0, -1, 1, 1, -1])
+    X = np.column_stack([a, np.full(5, 200.0)])
+    result = extremal.fit(X, y, beta=1e-4, bias="none", intercept=True, sample_weight=np.full(5, 0.2), time_limit=2)
+    assert result.certificate.primal == pytest.approx(1999 / 2500000, rel=2e-5)
+    assert result.certificate.dual <= 1999 / 2500000 * (1 + 2e-5)
+    size = np.abs(result.network.hidden[0]) @ np.abs(result.network.output[:, 0])
+    assert size == pytest.approx(7.992, rel=1e-5)
