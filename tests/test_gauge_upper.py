@@ -15,11 +15,11 @@ from scipy.optimize import lsq_linear, minimize
 from extremal.design import Array, Design
 from extremal.gauge import search
 from extremal.gauge.bounds import GaugeStatus, SideBound
-from extremal.gauge.cells import FEW_ROWS, cell_bound, vertices
+from extremal.gauge.cells import FEW_ROWS, cell_bound, cell_work, vertices
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.lifted import Relaxation, lifted_bound, secular
-from extremal.gauge.outputs import cone_height
+from extremal.gauge.outputs import cone_height, largest_height
 from extremal.gauge.search import upper_bounds
 from extremal.gauge.sides import Side, reduce_side
 
@@ -444,3 +444,63 @@ def test_cone_height_bounds_the_interpolation(seed: int, c: int) -> None:
     start = 2 * np.linalg.solve(V.T, heights)
     solution = minimize(lambda p: p @ p, start, jac=lambda p: 2 * p, constraints=above)
     assert bound <= np.linalg.norm(solution.x) * (1 + 1e-5)
+
+
+@given(seed=st.integers(0, 10_000), c=st.integers(2, 4))
+@fast
+def test_searches_that_end_early_do_not_raise_the_bound(seed: int, c: int) -> None:
+    """Heights are sublinear: without any news the bound of the first cones stays, whatever a search may answer."""
+    rng = np.random.default_rng(seed)
+    known = [tuple(rng.uniform(0.5, 2, 2)) for _ in range(c)]
+    calls = iter(known)
+    upper, _ = largest_height(np.eye(c), lambda v: next(calls, (1e3, 1e3)), is_enough=lambda _: False, most=40)
+    assert upper <= np.linalg.norm(np.max(known, axis=1)) * (1 + 1e-9)
+
+
+def test_directions_of_cancelling_outputs() -> None:
+    """Nearly equal outputs: the rounding of Lam v, where everything cancels, is part of the bound."""
+    rng = np.random.default_rng(0)
+    X, lam = rng.normal(size=(12, 2)), rng.normal(size=12)
+    for size in (1e-6, 1e-10, 1e-13, 1e-15):
+        Lam = np.column_stack([lam, -lam]) + size * rng.normal(size=(12, 2))
+        check_sound(X, Lam, upper_bounds(Design(X), Lam))
+
+
+def test_work_of_too_many_cells_is_a_number() -> None:
+    """The number of cells of 3000 rows in 1100 dimensions exceeds every float."""
+    side = Side(np.zeros((3000, 1100)), np.full(3000, 1 / 3000), np.zeros(1100))
+    assert 1e20 < cell_work(side) < np.inf
+
+
+def test_cells_heed_the_clock_even_when_all_are_dismissed() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 4))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    side = Side(rows, np.full(40, 1 / 40), np.zeros(4))
+    bound = cell_bound(side, lower=2.0, deadline=0.0)
+    assert bound.status is GaugeStatus.TIME_LIMIT
+
+
+@given(seed=st.integers(0, 10_000), factor=st.sampled_from([1.0 + 1e-7, 1.01, 1.5]))
+@fast
+def test_cells_end_below_the_threshold(seed: int, factor: float) -> None:
+    """A threshold above m is an upper bound in the end, exactly."""
+    rng = np.random.default_rng(seed)
+    reduction = reduce_side(Design(rng.normal(size=(14, 4))), rng.normal(size=14))
+    assert reduction is not None
+    exact = cell_bound(reduction.side, tol=1e-10)
+    threshold = factor * exact.upper
+    assert cell_bound(reduction.side, tol=1e-10, threshold=threshold).upper <= threshold
+
+
+@given(seed=st.integers(0, 10_000), exponent=st.floats(5.0, 9.0))
+@fast
+def test_faces_of_nearly_parallel_rows(seed: int, exponent: float) -> None:
+    """Weights that cancel on nearly parallel rows leave a small m, and its bounds stay close to each other."""
+    rng = np.random.default_rng(seed)
+    angle = np.repeat(rng.uniform(0, np.pi, 4), 2)
+    angle[1::2] += 10.0**-exponent
+    c = np.repeat(rng.normal(size=4), 2) * np.tile([1.0, -1.0], 4)
+    reduction = reduce_side(Design(np.column_stack([np.cos(angle), np.sin(angle)])), c)
+    assert reduction is not None
+    bound = face_bound(reduction.side)
+    assert 0 <= bound.upper - bound.lower <= 1e-10

@@ -100,8 +100,8 @@ def bounds_of(
 ) -> GaugeBounds:
     """The interval for a design of moderate scale: from below by ascent, then from above.
 
-    `near` holds directions to start from; with a `threshold` the search may stop as soon as g(lam) is known to be
-    below or above it.
+    `near` holds directions to start from; the ascent takes at most half of the time. With a `threshold` the search may
+    stop as soon as g(lam) is known to be below or above it.
     """
     from extremal.gauge.search import upper_bounds
 
@@ -111,7 +111,9 @@ def bounds_of(
     if near is not None and near.shape[1]:
         norm = np.linalg.norm(near, axis=0)
         U = np.hstack([near[:, norm > 0] / norm[norm > 0], U])
-    best = ascend(design, lam, U, rounds=30, sweeps=20, rng=rng)
+    now = time.monotonic()
+    half = None if deadline is None else now + 0.5 * max(deadline - now, 0.0)
+    best = ascend(design, lam, U, rounds=30, sweeps=20, rng=rng, deadline=half)
     lower, witness = (float(best.value[0]), best.U[:, 0]) if best.value.size else (0.0, np.zeros(design.d))
     return upper_bounds(
         design,

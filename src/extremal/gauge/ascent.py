@@ -12,6 +12,7 @@ the sense of DC programming: no violator that such a step could still improve is
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,9 @@ from extremal.design import Array, Design
 
 #: Numbers in X beyond which the ascent works on a sample of the rows.
 LARGEST_SEARCH = 200_000
+
+#: Starts between two looks at the clock.
+SLICE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +51,19 @@ def ascend(
     rounds: int = 12,
     sweeps: int = 6,
     rng: np.random.Generator | None = None,
+    deadline: float | None = None,
 ) -> Candidates:
     """Local maxima reached from the columns of `starts` (d, k), for lam (n, c); for c = 1 both signs of every start.
 
     The search runs in single precision, and on a sample of the rows if there are very many (and `rng` is given); the
-    values returned are evaluated on all rows in double precision.
+    values returned are evaluated on all rows in double precision. After the deadline, a time of time.monotonic(), the
+    remaining starts are left out.
     """
     c = lam.shape[1]
     size = float(np.abs(lam).max(initial=0.0))
     if c == 1:
-        U = np.hstack([starts, starts])
-        V = np.repeat([1.0, -1.0], starts.shape[1])[:, None]
+        U = np.repeat(starts, 2, axis=1)
+        V = np.tile([1.0, -1.0], starts.shape[1])[:, None]
     else:
         U, V = starts, _outer_directions(design, lam, starts)
     if size > 0:
@@ -66,8 +72,12 @@ def ascend(
         if rng is not None and design.n * design.d > LARGEST_SEARCH:
             rows = rng.choice(design.n, LARGEST_SEARCH // design.d, replace=False)
         X32 = np.ascontiguousarray(design.rows(rows), np.float32)
-        _dc_ascent(X32, np.ascontiguousarray(lam[rows] / size, np.float32), U32, V32, rounds, sweeps)
-        U, V = U32.T.astype(np.float64), V32.astype(np.float64)
+        lam32 = np.ascontiguousarray(lam[rows] / size, np.float32)
+        done = 0
+        while done < len(U32) and (done == 0 or deadline is None or time.monotonic() < deadline):
+            _dc_ascent(X32, lam32, U32[done : done + SLICE], V32[done : done + SLICE], rounds, sweeps)
+            done += SLICE
+        U, V = U32[:done].T.astype(np.float64), V32[:done].astype(np.float64)
     norm = np.linalg.norm(U, axis=0)
     U = U[:, norm > 0] / norm[norm > 0]
     V = V[norm > 0]

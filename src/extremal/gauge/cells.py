@@ -26,8 +26,8 @@ from extremal.design import Array, Design
 from extremal.gauge.bounds import GaugeStatus, SideBound
 from extremal.gauge.sides import Side
 
-#: Multiplications between two looks at the clock.
-SLICE_WORK = 4_000_000
+#: Multiplications between two looks at the clock, and numbers in a block of cells.
+SLICE_WORK, BLOCK = 4_000_000, 400_000
 
 #: Coordinate descent sweeps for one vertex, and the number that a typical one takes.
 SWEEPS, TYPICAL_SWEEPS = 2000, 10
@@ -37,6 +37,9 @@ MOVED = 1e-11
 
 #: With so few rows all subsets are taken, cells or not.
 FEW_ROWS = 10
+
+#: The cells of more dimensions than this are too many for any budget, and their number too large for a float.
+MOST_DIMENSIONS = 32
 
 
 @njit(cache=True, nogil=True)
@@ -131,7 +134,8 @@ def visit_vertices(
 def cell_work(side: Side) -> float:
     """Multiplications that `cell_bound` takes at most, roughly: the cells times the cost of a distance."""
     convex = int((side.weights > 0).sum())
-    return float(cover_count(convex, side.rank)) * (side.weights.size + 1) * side.rank * 2 * TYPICAL_SWEEPS
+    cells = float(cover_count(convex, min(side.rank, MOST_DIMENSIONS)))
+    return cells * (side.weights.size + 1) * side.rank * 2 * TYPICAL_SWEEPS
 
 
 def vertices(A: Array, linear: Array) -> Iterator[Array]:
@@ -153,7 +157,7 @@ def vertices(A: Array, linear: Array) -> Iterator[Array]:
     noise *= MOVED / np.linalg.norm(noise, axis=1, keepdims=True)
     central = Central.of(Design(A / np.linalg.norm(A, axis=1, keepdims=True) + noise))
     total = A.sum(axis=0)
-    for words in generic_cells(central, max(SLICE_WORK // (p + d), 1)):
+    for words in generic_cells(central, max(BLOCK // (p + d), 1)):
         half = Patterns(rows_of(words, central), central).unpack() @ A
         yield linear + half
         yield linear + total - half
@@ -181,18 +185,19 @@ def cell_bound(
     numbers = np.array([max(lower, side.value(u), 0.0), 0.0])
     prune, stop = 0.0, np.inf
     if threshold is not None:
-        prune, stop = threshold - side.rounding, threshold + side.rounding
+        prune, stop = threshold - side.rounding - MOVED, threshold + side.rounding
     tol = max(tol, 1e-12)
     status = GaugeStatus.EXACT
     try:
         for Q in vertices(A, side.linear):
             position = 0
             while position < len(Q) and numbers[0] <= stop and status is GaugeStatus.EXACT:
+                if deadline is not None and time.monotonic() > deadline:
+                    status = GaugeStatus.TIME_LIMIT
+                    break
                 position = visit_vertices(
                     Q, position, side.linear, A, B, squares, numbers, u, tol, side.rounding, prune, stop, SLICE_WORK
                 )  # fmt: skip
-                if deadline is not None and time.monotonic() > deadline and position < len(Q):
-                    status = GaugeStatus.TIME_LIMIT
             if status is not GaugeStatus.EXACT or numbers[0] > stop:
                 break
     except KeyboardInterrupt:

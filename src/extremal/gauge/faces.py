@@ -20,7 +20,7 @@ from extremal.gauge.sides import Side
 MISS = 1e-10
 
 #: Rows closer than this to a common line are put onto it, and the change is added to the bound.
-PARALLEL = 1e-7
+PARALLEL = 1e-10
 
 #: Arcs shorter than this are not looked at, their end points are: a cell with short arcs only is smaller than
 #: the number of lines times this, and within it f is below its value at a vertex plus the square of that.
@@ -88,26 +88,28 @@ class Best:
 def face_bound(side: Side) -> SideBound:
     """m exactly, up to rounding, for a side of rank at most two."""
     lines = Lines.of(side)
-    best = Best(0.0, np.eye(side.rank)[0])
+    best, corner = Best(0.0, np.eye(side.rank)[0]), Best(0.0, np.eye(side.rank)[0])
     status = GaugeStatus.EXACT
     try:
         if side.rank == 1:
             best.offer(np.array([side.value(u) for u in POINTS]), POINTS)
         else:
-            visit_circle(lines, best)
+            visit_circle(lines, best, corner)
     except KeyboardInterrupt:
         status = GaugeStatus.INTERRUPTED
-    upper = best.value if status is GaugeStatus.EXACT else side.trivial
+    upper = max(best.value, corner.value) if status is GaugeStatus.EXACT else side.trivial
+    # a direction that misses its arc bounds m from above, but f may be smaller there than at the end of the arc
+    u = max(best.u, corner.u, key=side.value)
     return SideBound(
-        max(side.value(best.u), 0.0),
+        max(side.value(u), 0.0),
         upper + lines.slack + (SHORT * lines.plus.size) ** 2 + side.rounding,
-        best.u,
+        u,
         status,
     )
 
 
-def visit_circle(lines: Lines, best: Best) -> None:
-    """All vertices and all arcs."""
+def visit_circle(lines: Lines, best: Best, corner: Best) -> None:
+    """All arcs (best) and all vertices (corner)."""
     normals = lines.normals
     jumps = (lines.plus + lines.minus)[:, None] * normals
     entering = np.arctan2(normals[:, 1], normals[:, 0]) - np.pi / 2
@@ -122,7 +124,7 @@ def visit_circle(lines: Lines, best: Best) -> None:
     known = lines.linear + np.where(above, lines.plus, -lines.minus) @ normals
     vectors = known - sums[longest] + sums
     start, middle, stop = circle_point(angles), circle_point((angles + ends) / 2), circle_point(ends)
-    best.offer((vectors * start).sum(axis=1), start)
+    corner.offer((vectors * start).sum(axis=1), start)
     inside = (cross(start, vectors) >= -MISS) & (cross(vectors, stop) >= -MISS)
     inside &= ((middle * vectors).sum(axis=1) >= -MISS) & (ends - angles > SHORT)
     length = np.linalg.norm(vectors, axis=1)

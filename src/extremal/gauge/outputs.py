@@ -55,14 +55,19 @@ class Directions:
         edge = (min(i, j), max(i, j))
         if edge not in self.middles:
             middle = self.points[i] + self.points[j]
-            number = self.add(middle / np.linalg.norm(middle))
+            length = float(np.linalg.norm(middle))
+            number = self.add(middle / length)
+            # h is sublinear: a search that ended early must not raise the bound above that of the ends
+            for k, ends in ((number, (i, j)), (number + 1, (i ^ 1, j ^ 1))):
+                between = sum(self.heights[e] for e in ends) / length
+                self.heights[k] = min(self.heights[k], between * (1 + ROUNDING))
             self.middles[edge] = number
             self.middles[min(i ^ 1, j ^ 1), max(i ^ 1, j ^ 1)] = number + 1
         return self.middles[edge]
 
 
 def largest_height(
-    frame: Array, ask: Heights, *, is_enough: Callable[[float], bool], most: int
+    frame: Array, ask: Heights, *, is_enough: Callable[[float], bool], most: int | None
 ) -> tuple[float, GaugeStatus]:
     """An upper bound on max over |v| <= 1 of h(v), and how the search ended: EXACT if it was enough.
 
@@ -74,7 +79,7 @@ def largest_height(
         Unit v -> upper bounds on h(v) and h(-v).
     is_enough : callable
         Whether the search may end with this upper bound. Asked before every split.
-    most : int
+    most : int, optional
         The largest number of calls of `ask`.
     """
     c = frame.shape[1]
@@ -94,7 +99,7 @@ def largest_height(
     for signs in range(2**c):
         push(tuple(number + ((signs >> k) & 1) for k, number in enumerate(first)))
     while not is_enough(-cones[0][0]):
-        if len(directions.points) >= 2 * most:
+        if most is not None and len(directions.points) >= 2 * most:
             return -cones[0][0], GaugeStatus.NODE_LIMIT
         a, b, angle = longest_edge(np.column_stack([directions.points[k] for k in cones[0][1]]))
         if angle < NARROW:

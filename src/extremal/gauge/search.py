@@ -9,7 +9,7 @@ import numpy as np
 
 from extremal.design import Array, Design
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
-from extremal.gauge.cells import cell_bound, cell_work
+from extremal.gauge.cells import MOVED, cell_bound, cell_work
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.lifted import lifted_bound
@@ -25,9 +25,9 @@ QUICK_WORK = 3e8
 #: Multiplications in a second, and those that splitting a cone is worth; the most cones if nobody sets a limit.
 WORK_PER_SECOND, WORK_OF_A_NODE, MOST_NODES = 2e9, 1e5, 2_000_000
 
-#: With several outputs: the directions that are tried at most, the share of the remaining time and of the nodes that
-#: one may take, and the share of the largest height below which the others need not be known.
-MOST_DIRECTIONS, DIRECTION_SHARE, FAR_BELOW = 400, 0.1, 0.9
+#: With several outputs: the directions that are tried at most unless only time limits them, the share of the remaining
+#: time and of the nodes that one may take, and the share of the largest height below which the others may stay unknown.
+MOST_DIRECTIONS, DIRECTION_SHARE, FAR_BELOW = 2000, 0.1, 0.9
 
 #: From the best to the worst way to end.
 ORDER = (
@@ -177,28 +177,20 @@ def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, str
 
 
 def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:
-    """Faces in the plane, cells where they are few, cones for rank <= 6, else cells or the lifted relaxation."""
+    """Faces in the plane; cones for rank <= 6 and cells, the cheaper first; else the lifted relaxation."""
     if side.weights.size == 0:
         length = float(np.linalg.norm(side.linear))
         return SideBound(length, length + side.rounding, side.linear, GaugeStatus.EXACT), "linear"
     if side.rank <= 2:
         return face_bound(side), "faces"
     work = cell_work(side)
+    searches = [("cells", by_cells)] if work <= options.affordable else []
+    if side.rank <= CONE_RANK:
+        searches.insert(1 if work <= QUICK_WORK else 0, ("cones", by_cones))
     bound, method = None, ""
-    if work > QUICK_WORK and side.rank <= CONE_RANK:
-        bound, method = by_cones(side, work, options, start), "cones"
-        if is_settled(bound, options):
-            return bound, method
-    if work <= options.affordable:
-        found = cell_bound(
-            side,
-            tol=options.tol,
-            deadline=options.until(0.8),
-            lower=options.lower,
-            witness=start,
-            threshold=options.threshold,
-        )
-        bound, method = tighter(bound, found), f"{method}, cells".strip(", ")
+    for name, search in searches:
+        bound = tighter(bound, search(side, work, options, start if bound is None else bound.u))
+        method = f"{method}, {name}".strip(", ")
         if is_settled(bound, options):
             return bound, method
     other = lifted_bound(side, deadline=options.deadline, target=options.target)
@@ -207,9 +199,21 @@ def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str
     return tighter(bound, other), f"{method}, lifted" if other.upper < bound.upper else method
 
 
+def by_cells(side: Side, work: float, options: Options, start: Array) -> SideBound:
+    """All cells of the rows of positive weight."""
+    return cell_bound(
+        side,
+        tol=options.tol,
+        deadline=options.until(0.8),
+        lower=options.lower,
+        witness=start,
+        threshold=options.threshold,
+    )
+
+
 def by_cones(side: Side, work: float, options: Options, start: Array) -> SideBound:
-    """The cones, for about as long as the cells would take if those can be afforded."""
-    affordable = work <= options.affordable
+    """The cones, for about as long as the cells would take if those can be afforded and come next."""
+    affordable = QUICK_WORK < work <= options.affordable
     nodes = options.max_nodes
     if affordable:
         nodes = min(int(work / WORK_OF_A_NODE), MOST_NODES if nodes is None else nodes)
@@ -228,7 +232,7 @@ def is_settled(bound: SideBound, options: Options) -> bool:
     """Whether a search ended with what was asked of it, or by Ctrl-C."""
     decided = options.threshold is not None and bound.lower > options.threshold
     # nearly parallel rows can end a coordinate descent early: exact in name, but wide
-    narrow = bound.upper <= max(options.target, bound.lower * (1 + options.tol))
+    narrow = bound.upper <= max(options.target, bound.lower * (1 + options.tol)) + 2 * MOVED
     return (bound.status is GaugeStatus.EXACT and narrow) or bound.status is GaugeStatus.INTERRUPTED or decided
 
 
@@ -251,18 +255,21 @@ def several_outputs(design: Design, Lam: Array, options: Options, start: Array) 
     lower, c = options.lower, frame.shape[1]
     # a height well below the largest one need not be known: narrow cones around it are dismissed all the same
     needed = FAR_BELOW if c <= MANY_OUTPUTS else 0.0
-    nodes = None if options.max_nodes is None else int(options.max_nodes * DIRECTION_SHARE)
+    share = DIRECTION_SHARE if c > 1 else 1.0
+    nodes = None if options.max_nodes is None else int(options.max_nodes * share)
 
     def ask(v: Array) -> tuple[float, float]:
         nonlocal lower
         stopped = GaugeStatus.INTERRUPTED in statuses
-        deadline = 0.0 if stopped else options.until(DIRECTION_SHARE)
+        deadline = 0.0 if stopped else options.until(share)
         current = Options(options.tol, deadline, needed * lower, None, nodes)
         sides = both_sides(design, reduced @ v, current, start)
-        directions.extend(sides.directions)
         statuses.append(sides.status)
         methods.append(sides.method)
-        lower = max(lower, *(attained(design, Lam, u) for u in sides.directions), 0.0)
+        for u in sides.directions:
+            value = attained(design, Lam, u)
+            if value > lower:
+                lower, directions[1:] = value, [u]
         return sides.uppers
 
     def is_enough(upper: float) -> bool:
@@ -271,7 +278,8 @@ def several_outputs(design: Design, Lam: Array, options: Options, start: Array) 
         target = max(lower * (1 + options.tol), options.threshold or 0.0)
         return upper + slack <= target or decided or late or GaugeStatus.INTERRUPTED in statuses
 
-    upper, ended = largest_height(np.eye(c), ask, is_enough=is_enough, most=MOST_DIRECTIONS)
+    unlimited = options.max_nodes is None and options.deadline is not None
+    upper, ended = largest_height(np.eye(c), ask, is_enough=is_enough, most=None if unlimited else MOST_DIRECTIONS)
     statuses.append(ended)
     if options.deadline is not None and time.monotonic() > options.deadline:
         statuses.append(GaugeStatus.TIME_LIMIT)
@@ -280,12 +288,16 @@ def several_outputs(design: Design, Lam: Array, options: Options, start: Array) 
 
 
 def outputs_row_space(design: Design, Lam: Array) -> tuple[Array, Array, float]:
-    """(Lam V, V, slack) with orthonormal V (c, r) and g(Lam) <= g(Lam V) + slack."""
+    """(Lam V, V, slack) with orthonormal V (c, r) and g(Lam) <= max over |v| <= 1 of h(v) + slack.
+
+    The slack includes the rounding of the products Lam V and of (Lam V) v, whose entries may cancel.
+    """
     largest = float(np.abs(Lam).max())
     _, singular, Vt = np.linalg.svd(Lam / largest, full_matrices=False)
     V = Vt[singular > 1e-13 * singular[0]].T
     reduced = Lam @ V
-    return reduced, V, largest_sum(design, Lam - reduced @ V.T)
+    rounding = 4 * (Lam.shape[1] + 4) * EPS * largest_sum(design, Lam)
+    return reduced, V, largest_sum(design, Lam - reduced @ V.T) + rounding
 
 
 def summary(

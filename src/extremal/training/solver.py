@@ -129,6 +129,11 @@ class Run:
         """Cycles of one refinement; without a time limit it should end in reasonable time, far from the gap."""
         return 50 if self.bounds_are_exact or self.time_limit is not None else 8
 
+    @property
+    def search_deadline(self) -> float | None:
+        """The time of time.monotonic() when the search gives way to the proof."""
+        return None if self.time_limit is None else self.started + self.search_share * self.time_limit
+
     def search_is_over(self) -> bool:
         """Whether it is time to end the search and follow the path down, which takes about STEPS_DOWN Newton steps."""
         reserve = STEPS_DOWN * self.step_seconds
@@ -186,7 +191,8 @@ def zero_is_optimal(run: Run) -> bool:
     zero = Atoms.from_network(problem.zero_network)
     run.keep(zero, "start")
     lam = zero.multiplier(problem)
-    probe = ascend(problem.design, lam, random_starts(problem.design, 64, run.rng), rounds=10)
+    U = random_starts(problem.design, 64, run.rng)
+    probe = ascend(problem.design, lam, U, rounds=10, rng=run.rng, deadline=run.search_deadline)
     if probe.value.size and probe.value[0] > problem.beta * (1 + 1e-12):
         return False
     return prove(run, stop_at_violators=True)
@@ -202,6 +208,8 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
     atoms = tidy(problem, atoms, exact=True)
     run.keep(atoms, "start")
     for _ in range(rounds):
+        if run.search_is_over():
+            return
         before = run.value
         atoms = join(problem, atoms, price(run, atoms))
         run.keep(atoms, "explore")
@@ -220,7 +228,7 @@ def refine(run: Run) -> bool:
     """Price, follow the smoothing down to the ties, and again, until nothing is gained; False if time ran out first."""
     start, gained, idle = LEVELS[0], 1.0, 0
     for _ in range(run.most_cycles):
-        if not run.has_time_for(STEPS_DOWN):
+        if run.search_is_over() or not run.has_time_for(STEPS_DOWN):
             return False
         before = run.value
         violators = price(run, run.best, effort=4**idle)
@@ -323,7 +331,7 @@ def add_smoothed_violators(run: Run, atoms: Atoms, delta: float) -> Atoms:
     lam = state.lam
     starts = pricing_starts(problem) // 2
     U = random_starts(problem.design, starts, run.rng, atoms.U)
-    found = ascend(problem.design, lam, U, rounds=12, sweeps=20, rng=run.rng)
+    found = ascend(problem.design, lam, U, rounds=12, sweeps=20, rng=run.rng, deadline=run.search_deadline)
     phi = smooth(problem.design.forward(found.U), state.eps)[0]
     value = np.einsum("jk,jk->j", phi.T @ lam, found.V)
     order = np.argsort(-value)
@@ -378,7 +386,8 @@ def price(run: Run, atoms: Atoms, effort: int = 1) -> Candidates:
     problem = run.problem
     starts = effort * pricing_starts(problem)
     U = random_starts(problem.design, starts, run.rng, atoms.U)
-    found = ascend(problem.design, atoms.multiplier(problem), U, rounds=12, sweeps=20, rng=run.rng)
+    lam = atoms.multiplier(problem)
+    found = ascend(problem.design, lam, U, rounds=12, sweeps=20, rng=run.rng, deadline=run.search_deadline)
     return distinct(found.take(np.flatnonzero(found.value > problem.beta * (1 + VIOLATION))), starts // 2)
 
 
