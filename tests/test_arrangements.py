@@ -38,7 +38,7 @@ def cover(n, r):
     return 2 * sum(comb(n - 1, k) for k in range(r))
 
 
-integer_data = st.tuples(st.integers(1, 8), st.integers(1, 4)).flatmap(
+integer_data = st.tuples(st.integers(1, 7), st.integers(1, 4)).flatmap(
     lambda shape: hnp.arrays(float, shape, elements=st.integers(-2, 2).map(float))
 )
 
