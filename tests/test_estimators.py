@@ -23,7 +23,7 @@ from extremal.estimators.rows import DistinctRows
 # ends these fits early. The search over alphas is the same for short and long grids.
 ROUGH = {"tol": 1e-2}
 GRID = {"alphas": [0.3, 0.1], "cv": 2, **ROUGH}
-SINGLE = [ReLURegressor(alpha=0.1, **ROUGH), ReLUClassifier(alpha=0.1, **ROUGH)]
+SINGLE = [ReLURegressor(alpha=0.03, **ROUGH), ReLUClassifier(alpha=0.03, **ROUGH)]
 CROSS_VALIDATED = [ReLURegressorCV(**GRID), ReLUClassifierCV(**GRID)]
 
 

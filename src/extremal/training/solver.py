@@ -40,8 +40,9 @@ LEVEL_ROUNDS = 5
 ROUNDING = 1e-13
 #: A cycle that gains less than this fraction ends the search by default where the gap cannot be closed.
 UNPROVABLE_GAIN = 1e-5
-#: Without a time limit a proof may split so many cones for each sign, and take so many seconds at the least.
-PROOF_NODES, LONGEST_PROOF = 150_000, 30.0
+#: Without a time limit a proof may split so many cones for each sign, and take so many seconds at the least; and by a
+#: relaxation, which is soon as good as it gets.
+PROOF_NODES, LONGEST_PROOF, LONGEST_RELAXATION = 150_000, 30.0, 5.0
 #: Newton steps from a fine level to the ties and from the coarsest one, roughly; multiplications in a second of one.
 STEPS_DOWN, PATH_STEPS, WORK_PER_SECOND = 20, 60, 4e10
 #: A round of exploration that gains less than this fraction ends it, if there is time for Newton's method.
@@ -359,7 +360,8 @@ def prove(run: Run, *, stop_at_violators: bool) -> bool:
     if problem.intercept:
         lam = problem.loss.centred(lam)
     if run.time_limit is None:  # counting cones instead of seconds gives the same answer on a busy machine
-        remaining, max_nodes = max(LONGEST_PROOF, 2 * run.elapsed()), PROOF_NODES
+        least = LONGEST_PROOF if run.bounds_are_exact else LONGEST_RELAXATION
+        remaining, max_nodes = max(least, run.elapsed() * (2 if run.bounds_are_exact else 1)), PROOF_NODES
     else:
         remaining, max_nodes = run.time_limit - run.elapsed(), None
     gauge = bounds_of(
