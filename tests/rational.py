@@ -7,6 +7,13 @@ from itertools import product
 from math import gcd, lcm
 
 import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+
+def integers(*shape: int) -> st.SearchStrategy[np.ndarray]:
+    """Arrays of integers from -2 to 2: among them are all degeneracies."""
+    return hnp.arrays(float, shape, elements=st.integers(-2, 2).map(float))
 
 
 def cells(X) -> np.ndarray:

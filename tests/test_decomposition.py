@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rational
 import reference
 from extremal.problem import Problem
 from extremal.programs.decomposition import cone_decomposition
@@ -131,16 +132,12 @@ def test_scales_of_data_and_weights_do_not_matter(scale):
     assert scaled.value * scale == pytest.approx(plain.value, rel=1e-12)
 
 
-small = st.integers(-2, 2)
-
-
 @settings(max_examples=60)
 @given(st.data())
 def test_integer_data_with_all_degeneracies(data):
     n, d = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
-    X = np.array(data.draw(st.lists(st.lists(small, min_size=d, max_size=d), min_size=n, max_size=n)), dtype=float)
-    w = np.array(data.draw(st.lists(small, min_size=d, max_size=d)), dtype=float)
-    gate = np.array(data.draw(st.lists(small, min_size=d, max_size=d)), dtype=float) + np.sqrt([2, 3, 5, 7][:d]) / 9
+    X, w = data.draw(rational.integers(n, d)), data.draw(rational.integers(d))
+    gate = data.draw(rational.integers(d)) + np.sqrt([2, 3, 5, 7][:d]) / 9
     pattern = X @ gate > 0
     parts = cone_decomposition(X, pattern, w)
     u, v = parts.U[:, 0], parts.V[:, 0]

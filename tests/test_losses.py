@@ -15,6 +15,7 @@ from extremal.problem import best_intercept
 
 many = settings(max_examples=60)
 NAMES = sorted(LOSSES)
+Case = tuple[Loss, Array, np.random.Generator]
 
 
 def random_loss(name: str, rng: np.random.Generator, *, zero_weights: bool = True) -> tuple[Loss, Array]:
@@ -34,6 +35,13 @@ def random_loss(name: str, rng: np.random.Generator, *, zero_weights: bool = Tru
     return loss, 2 * rng.normal(size=loss.shape)
 
 
+@st.composite
+def cases(draw: st.DrawFn, *, zero_weights: bool = True) -> Case:
+    """`random_loss` for a name and a seed, and the generator for whatever else is random."""
+    name, rng = draw(st.sampled_from(NAMES)), np.random.default_rng(draw(st.integers(0, 10**6)))
+    return *random_loss(name, rng, zero_weights=zero_weights), rng
+
+
 def smooth_near(loss: Loss, F: Array, distance: float) -> bool:
     """Whether the loss has the second derivative that it reports within `distance` of F."""
     if loss.name == "huber":
@@ -42,26 +50,24 @@ def smooth_near(loss: Loss, F: Array, distance: float) -> bool:
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6))
-def test_dual_is_minus_the_gradient(name: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
+@given(cases())
+def test_dual_is_minus_the_gradient(case: Case) -> None:
+    loss, F, rng = case
     direction, h = rng.normal(size=F.shape), 1e-5
     slope = (loss.value(F + h * direction) - loss.value(F - h * direction)) / (2 * h)
     assert slope == pytest.approx(-np.vdot(loss.dual(F), direction), rel=1e-6, abs=1e-6 * loss.weight.sum())
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6))
-def test_curvature_is_the_derivative_of_the_gradient(name: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
+@given(cases())
+def test_curvature_is_the_derivative_of_the_gradient(case: Case) -> None:
+    loss, F, rng = case
     h = 1e-5
     direction = rng.normal(size=F.shape)
     hessian = loss.curvature(F)
     assert np.array_equal(hessian, hessian.transpose(0, 2, 1))
     assert np.linalg.eigvalsh(hessian).min() >= -1e-14 * loss.weight.max()
-    if name == "huber" and rng.random() < 0.5:
+    if loss.name == "huber" and rng.random() < 0.5:
         F = loss.target + 0.1 * F
         hessian = loss.curvature(F)
     if smooth_near(loss, F, 10 * h):
@@ -82,11 +88,10 @@ def test_huber_is_below_its_quadratic_models(seed: int) -> None:
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6))
-def test_fenchel_young(name: str, seed: int) -> None:
+@given(cases())
+def test_fenchel_young(case: Case) -> None:
     """l(F) + l*(-lam) >= -<lam, F> for every lam, with equality at lam = dual(F)."""
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
+    loss, F, rng = case
     lam = loss.dual(F)
     size = loss.value(F) + np.abs(lam * F).sum() + 1
     assert loss.value(F) == pytest.approx(loss.dual_value(lam) - np.vdot(lam, F), abs=1e-12 * size)
@@ -100,10 +105,9 @@ def test_fenchel_young(name: str, seed: int) -> None:
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6))
-def test_the_dual_domain_is_convex_and_holds_zero_and_every_multiplier(name: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
+@given(cases())
+def test_the_dual_domain_is_convex_and_holds_zero_and_every_multiplier(case: Case) -> None:
+    loss, F, _ = case
     for size in (1.0, 1e3, 1e-9):
         lam = loss.dual(size * F)
         assert np.isfinite(loss.dual_value(lam))
@@ -134,10 +138,9 @@ def test_a_multiplier_on_a_sample_of_weight_zero_is_outside(name: str) -> None:
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6))
-def test_samples_of_weight_zero_do_not_count(name: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
+@given(cases())
+def test_samples_of_weight_zero_do_not_count(case: Case) -> None:
+    loss, F, _ = case
     kept = np.flatnonzero(loss.weight)
     smaller = loss.at(kept)
     assert loss.value(F) == pytest.approx(smaller.value(F[kept]), rel=1e-13)
@@ -147,10 +150,9 @@ def test_samples_of_weight_zero_do_not_count(name: str, seed: int) -> None:
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6))
-def test_centred_stays_in_the_domain_with_zero_sums(name: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
+@given(cases())
+def test_centred_stays_in_the_domain_with_zero_sums(case: Case) -> None:
+    loss, F, _ = case
     lam = loss.dual(F)
     centred = loss.centred(lam)
     assert np.abs(centred.sum(axis=0)).max() <= 1e-13 * (np.abs(lam).sum() + loss.weight.sum())
@@ -158,10 +160,9 @@ def test_centred_stays_in_the_domain_with_zero_sums(name: str, seed: int) -> Non
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6))
-def test_centred_changes_little_near_an_optimal_intercept(name: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng, zero_weights=False)
+@given(cases(zero_weights=False))
+def test_centred_changes_little_near_an_optimal_intercept(case: Case) -> None:
+    loss, F, _ = case
     if not loss.holds_intercept:
         return
     b = best_intercept(loss, F, np.zeros(F.shape[1]))
@@ -172,13 +173,12 @@ def test_centred_changes_little_near_an_optimal_intercept(name: str, seed: int) 
 
 
 @many
-@given(st.sampled_from(NAMES), st.integers(0, 10**6), st.integers(-40, 40), st.integers(-40, 40))
-def test_normalised_is_the_same_loss(name: str, seed: int, target_power: int, weight_power: int) -> None:
+@given(cases(), st.integers(-40, 40), st.integers(-40, 40))
+def test_normalised_is_the_same_loss(case: Case, target_power: int, weight_power: int) -> None:
     """l(tau F) = scale * unit(F), exactly so in powers of two, and unit is of order one."""
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
+    loss, F, _ = case
     loss = replace(loss, weight=loss.weight * 10.0**weight_power)
-    if name in ("squared", "huber"):
+    if loss.name in ("squared", "huber"):
         loss = replace(loss, target=loss.target * 10.0**target_power)
     unit, tau, scale = loss.normalised()
     assert loss.value(tau * F) == pytest.approx(scale * unit.value(F), rel=1e-13)
@@ -189,12 +189,11 @@ def test_normalised_is_the_same_loss(name: str, seed: int, target_power: int, we
 
 
 @settings(max_examples=150)
-@given(st.sampled_from(NAMES), st.integers(0, 10**6), st.sampled_from([1e-3, 1.0, 1e3, 1e6]))
-def test_best_intercept_is_best(name: str, seed: int, size: float) -> None:
+@given(cases(), st.sampled_from([1e-3, 1.0, 1e3, 1e6]))
+def test_best_intercept_is_best(case: Case, size: float) -> None:
     """The gradient in the intercept vanishes; Huber's loss has no curvature far from its targets."""
-    rng = np.random.default_rng(seed)
-    loss, F = random_loss(name, rng)
-    if name in ("squared", "huber"):
+    loss, F, rng = case
+    if loss.name in ("squared", "huber"):
         loss = replace(loss, target=size * (loss.target + 3))
         F = size * F
     if not loss.holds_intercept:
@@ -204,7 +203,7 @@ def test_best_intercept_is_best(name: str, seed: int, size: float) -> None:
     b = best_intercept(loss, F, np.zeros(F.shape[1]))
     best = loss.value(F + b)
     for _ in range(20):
-        step = 10.0 ** rng.uniform(-4, 1) * rng.normal(size=b.size) * (size if name in ("squared", "huber") else 1)
+        step = 10.0 ** rng.uniform(-4, 1) * rng.normal(size=b.size) * (size if loss.name in ("squared", "huber") else 1)
         assert best <= loss.value(F + b + step) * (1 + 1e-12) + 1e-28
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 
 import extremal
+import rational
 import reference
 from extremal.network import Network
 from extremal.problem import Problem
@@ -254,15 +255,11 @@ def test_a_row_of_weight_zero_does_not_restrict_the_set():
     assert np.allclose(optimal.ranges, [0.0, np.sqrt(2) * LEVEL], atol=1e-9)
 
 
-small = st.integers(-2, 2)
-
-
 @settings(max_examples=40)
 @given(st.data())
 def test_integer_data_with_all_degeneracies(data):
     n, d = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
-    X = np.array(data.draw(st.lists(st.lists(small, min_size=d, max_size=d), min_size=n, max_size=n)), dtype=float)
-    y = np.array(data.draw(st.lists(small, min_size=n, max_size=n)), dtype=float)
+    X, y = data.draw(rational.integers(n, d)), data.draw(rational.integers(n))
     assume(np.any(y))
     truth = reference.solve(X, y, 0.3)
     problem = Problem.from_data(X, y, beta=0.3, bias="none")

@@ -40,16 +40,18 @@ LEVEL_ROUNDS = 5
 ROUNDING = 1e-13
 #: A cycle that gains less than this fraction ends the search by default where the gap cannot be closed.
 UNPROVABLE_GAIN = 1e-5
-#: Without a time limit a proof may split so many cones for each sign, and take so many seconds at the least.
-PROOF_NODES, LONGEST_PROOF = 150_000, 30.0
+#: Without a time limit a proof may split so many cones for each sign, and take so many seconds at the least; and by a
+#: relaxation, which is soon as good as it gets.
+PROOF_NODES, LONGEST_PROOF, LONGEST_RELAXATION = 150_000, 30.0, 5.0
 #: Newton steps from a fine level to the ties and from the coarsest one, roughly; multiplications in a second of one.
 STEPS_DOWN, PATH_STEPS, WORK_PER_SECOND = 20, 60, 4e10
 #: A round of exploration that gains less than this fraction ends it, if there is time for Newton's method.
 EXPLORED = 5e-4
 #: A violation below this fraction of beta needs its neuron added, not a new search.
 SLIGHT = 1e-4
-#: Cycles in a row without gain, though violators are known, before those are left alone.
-MOST_IDLE = 3
+#: Cycles in a row without gain, though violators are known, before those are left alone; and by default where the gap
+#: cannot be closed.
+MOST_IDLE, UNPROVABLE_IDLE = 3, 1
 #: Rounds of proof and refinement that gain nothing before the violators they found are left as they are.
 PATIENCE = 5
 #: New neurons are added down to this delta only: closer to the ties they would have to cross too many kinks.
@@ -133,6 +135,11 @@ class Run:
     def search_deadline(self) -> float | None:
         """The time of time.monotonic() when the search gives way to the proof."""
         return None if self.time_limit is None else self.started + self.search_share * self.time_limit
+
+    @property
+    def most_idle(self) -> int:
+        """Cycles in a row that may gain next to nothing: each looks harder than the last, at a multiple of its cost."""
+        return MOST_IDLE if self.time_limit is not None else UNPROVABLE_IDLE
 
     def search_is_over(self) -> bool:
         """Whether it is time to end the search and follow the path down, which takes about STEPS_DOWN Newton steps."""
@@ -246,7 +253,11 @@ def refine(run: Run) -> bool:
         if gained >= run.least_gain:
             # where little was gained little has to be rearranged, and the next cycle starts closer to the ties
             start, idle = min(start, max(30 * gained, 1e-5)), 0
-        elif run.bounds_are_exact or idle == MOST_IDLE or (idle > 1 and not violators.exceed(run.problem.beta, SLIGHT)):
+        elif (
+            run.bounds_are_exact
+            or idle == run.most_idle
+            or (idle > 1 and not violators.exceed(run.problem.beta, SLIGHT))
+        ):
             return True  # where bounds are exact, the proof looks for violators better than more starts do
         else:  # look harder, and step back from the ties, where new neurons are of little use
             start, idle = min(LEVELS[0], 100 * start), idle + 1
@@ -278,16 +289,22 @@ def corrected(run: Run, atoms: Atoms, delta: float, *, most_damping: float = MOS
 
 
 def follow(run: Run, atoms: Atoms, delta: float, smaller: float, halvings: int = HALVINGS) -> Atoms:
-    """Along the path from delta to a smaller one; by way of their geometric mean where the path bends too much."""
-    problem = run.problem
-    bisect = halvings > 0 and smaller < FINEST_PRICED
-    predicted = predict(problem, atoms, delta, smaller)
+    """Along the path from delta to a smaller one; by way of their geometric mean where the path bends too much.
+
+    Shorter steps keep to the path, but do not lead back to it.
+    """
+    bisect = halvings > 0 and smaller < FINEST_PRICED and is_on_path(run, atoms, delta)
+    predicted = predict(run.problem, atoms, delta, smaller)
     moved = corrected(run, predicted, smaller, most_damping=SHORT_CUT if bisect else MOST_DAMPING)
-    lost = residual(problem, evaluate(problem, moved, smaller)) > LOST * problem.beta
-    if not (lost and bisect) or run.out_of_time(0.95):
+    if not bisect or is_on_path(run, moved, smaller) or run.out_of_time(0.95):
         return moved
     middle = float(np.sqrt(delta * smaller))
     return follow(run, follow(run, atoms, delta, middle, halvings - 1), middle, smaller, halvings - 1)
+
+
+def is_on_path(run: Run, atoms: Atoms, delta: float) -> bool:
+    """Whether the network is near a minimiser of the smoothed objective."""
+    return residual(run.problem, evaluate(run.problem, atoms, delta)) <= LOST * run.problem.beta
 
 
 def grow(run: Run, atoms: Atoms, delta: float, pays: float) -> Atoms:
@@ -351,7 +368,8 @@ def prove(run: Run, *, stop_at_violators: bool) -> bool:
     if problem.intercept:
         lam = problem.loss.centred(lam)
     if run.time_limit is None:  # counting cones instead of seconds gives the same answer on a busy machine
-        remaining, max_nodes = max(LONGEST_PROOF, 2 * run.elapsed()), PROOF_NODES
+        least = LONGEST_PROOF if run.bounds_are_exact else LONGEST_RELAXATION
+        remaining, max_nodes = max(least, run.elapsed() * (2 if run.bounds_are_exact else 1)), PROOF_NODES
     else:
         remaining, max_nodes = run.time_limit - run.elapsed(), None
     gauge = bounds_of(
