@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit
 
 from extremal.arrangements.counting import cover_count
+from extremal.arrangements.walk import Degenerate
 from extremal.design import Array, Design
 from extremal.gauge.bounds import GaugeStatus, SideBound
 from extremal.gauge.sides import Side
@@ -202,6 +203,8 @@ def cell_bound(
                 break
     except KeyboardInterrupt:
         status = GaugeStatus.INTERRUPTED
+    except Degenerate:  # rows that are still not in general position: the cells are not known
+        status = GaugeStatus.NODE_LIMIT
     finished = status is GaugeStatus.EXACT and numbers[0] <= stop
     upper = max(numbers) if finished else max(numbers[0], side.trivial)
     return SideBound(max(side.value(u), 0.0), upper + MOVED + side.rounding, u, status)
