@@ -368,8 +368,8 @@ def prove(run: Run, *, stop_at_violators: bool) -> bool:
     if problem.intercept:
         lam = problem.loss.centred(lam)
     if run.time_limit is None:  # counting cones instead of seconds gives the same answer on a busy machine
-        least = LONGEST_PROOF if run.bounds_are_exact else LONGEST_RELAXATION
-        remaining, max_nodes = max(least, run.elapsed() * (2 if run.bounds_are_exact else 1)), PROOF_NODES
+        least, share = (LONGEST_PROOF, 2.0) if run.bounds_are_exact else (LONGEST_RELAXATION, 1.0)
+        remaining, max_nodes = max(least, share * run.elapsed()), PROOF_NODES
     else:
         remaining, max_nodes = run.time_limit - run.elapsed(), None
     gauge = bounds_of(
