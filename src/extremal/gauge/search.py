@@ -20,7 +20,7 @@ from extremal.gauge.sides import EPS, Side, reduce_side
 CONE_RANK = 6
 
 #: Cells are visited at once if they cost no more multiplications than this; otherwise if the cones did not finish.
-QUICK_WORK = 1e6
+QUICK_WORK = 2e7
 
 #: Multiplications in a second, and those that splitting a cone is worth; the most cones if nobody sets a limit.
 WORK_PER_SECOND, WORK_OF_A_NODE, MOST_NODES = 2e9, 1e5, 2_000_000
