@@ -27,7 +27,22 @@ SINGLE = [ReLURegressor(alpha=0.03, **ROUGH), ReLUClassifier(alpha=0.03, **ROUGH
 CROSS_VALIDATED = [ReLURegressorCV(**GRID), ReLUClassifierCV(**GRID)]
 
 
-@parametrize_with_checks(SINGLE)
+def repeats(check):
+    """Whether shorter checks cover it: sparse arrays, data on read-only memory, single precision."""
+    name = check.func.__name__
+    trains = name in ("check_regressors_train", "check_classifiers_train")
+    return name == "check_estimator_sparse_matrix" or (trains and bool(check.keywords))
+
+
+def checks_of(estimators):
+    """scikit-learn's checks; those that only repeat a long fit are slow."""
+    mark = parametrize_with_checks(estimators).mark
+    names, pairs = mark.args
+    cases = [pytest.param(*pair, marks=[pytest.mark.slow] * repeats(pair[1])) for pair in pairs]
+    return pytest.mark.parametrize(names, cases, **mark.kwargs)
+
+
+@checks_of(SINGLE)
 def test_scikit_learn(estimator, check):
     run_check(estimator, check)
 
