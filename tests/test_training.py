@@ -63,6 +63,22 @@ def test_a_newton_step_is_the_minimum_of_its_model(loss):
     assert newton_step(problem, worse, 10.0).decrease > 0
 
 
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+@pytest.mark.parametrize("size", [1e2, 1e3, 1e6])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_a_saturated_loss_is_no_end(loss, size, intercept):
+    """Where the curvature has vanished the models say nothing; steps from there stay finite and do not rise."""
+    X, y = noisy_teacher(30, 3)
+    target = (y > 0) * 1 if loss == "logistic" else np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    problem = Problem.from_data(X, target, beta=1e-3, loss=loss, intercept=intercept).normalised()[0]
+    atoms = random_atoms(problem, 12)
+    atoms = atoms.with_amplitudes(size * atoms.r, atoms.intercept)
+    for trial in (fit_amplitudes(problem, atoms, exact=True), minimise_smoothed(problem, atoms, 1e-2, steps=5)):
+        assert np.isfinite(trial.U).all()
+        assert np.isfinite(trial.r).all()
+        assert trial.value(problem) <= atoms.value(problem)
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(n=st.integers(1, 12), m=st.integers(1, 12), seed=st.integers(0, 10_000))
 def test_active_set_against_nnls(n, m, seed):

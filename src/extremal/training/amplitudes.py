@@ -35,6 +35,8 @@ def fit_amplitudes(
         point = np.concatenate([r, b if free else np.zeros(0)])
         linear = full - gram @ point
         target = nonnegative_quadratic(gram, linear, point, free, tol, 1000)
+        if not is_moderate(target):
+            break
         if exact:
             target = active_set(gram, linear, largest(target, design_rows, free), free)
         step = target - point
@@ -54,6 +56,11 @@ def fit_amplitudes(
         r, outputs, value = trial[: r.size], trial_outputs, trial_value
         b = trial[r.size :] if free else b
     return atoms.with_amplitudes(r, b).take(np.flatnonzero(r))
+
+
+def is_moderate(x: Array) -> bool:
+    """Whether all numbers are finite and far from overflow: the model of a saturated loss has next to no curvature."""
+    return bool(np.abs(x).max(initial=0.0) < 1e100)
 
 
 def largest(x: Array, rank: int, n_free: int) -> Array:
@@ -84,7 +91,10 @@ def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:
         index = np.flatnonzero(support)
         block = Q[np.ix_(index, index)] / np.outer(scale[index], scale[index])
         block[np.diag_indices_from(block)] += 1e-14
-        goal = np.linalg.solve(block, -linear[index] / scale[index]) / scale[index]
+        with np.errstate(over="ignore"):
+            goal = np.linalg.solve(block, -linear[index] / scale[index]) / scale[index]
+        if not is_moderate(goal):
+            break
         blocking = bounded[index] & (goal < 0)
         if blocking.any():
             ratio = x[index[blocking]] / (x[index[blocking]] - goal[blocking])

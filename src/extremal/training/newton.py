@@ -23,7 +23,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from extremal.design import Array, Design
 from extremal.problem import Problem
-from extremal.training.amplitudes import active_set, largest
+from extremal.training.amplitudes import active_set, is_moderate, largest
 from extremal.training.atoms import Atoms
 from extremal.training.kernels import nonnegative_quadratic
 
@@ -235,6 +235,8 @@ def refit(problem: Problem, state: Smoothed, *, exact: bool = False) -> Smoothed
     gram[np.diag_indices_from(gram)] *= 1 + 1e-12
     linear = gradient - gram @ point
     best = nonnegative_quadratic(gram, linear, point, free, 1e-9, 100)
+    if not is_moderate(best):
+        return state
     if exact:
         best = active_set(gram, linear, largest(best, columns.shape[0], free), free)
     m = atoms.width
@@ -291,6 +293,8 @@ def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
     q = q - _product(G, solve(_product(G.T, q)))
     p = -np.einsum("jab,ja->jb", whitener, q.reshape(whitener.shape[:2]))
     decrease = -0.5 * float(np.vdot(p, g_p) + rho @ g_rho)
+    if not (np.isfinite(p).all() and np.isfinite(rho).all()):  # beyond the range of single precision, say
+        raise np.linalg.LinAlgError("the Newton step is not finite")
     turn = p[:, d:] if p.shape[1] > d else np.zeros_like(atoms.V)
     return Step(p[:, :d].T, turn, rho[:m], rho[m:] if problem.intercept else np.zeros_like(atoms.intercept), decrease)
 
