@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -10,6 +12,7 @@ from scipy.optimize import minimize
 
 import extremal
 import reference
+from extremal.gauge import GaugeStatus
 from extremal.losses import SquaredHinge
 from extremal.problem import Problem
 from extremal.programs import interpolation_program, margin_program
@@ -188,6 +191,7 @@ def test_contradictions_are_proved():
     for X, y in [
         ([[1.0], [2.0]], [1, -1]),
         ([[0.0, 0.0], [1.0, 2.0]], [1, 1]),
+        ([[1.0, 2, 3], [3.0, 6, 9], [5.0, 7, 12]], [1, -1, -1]),
         ([[1.0, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, -1]], [1, -1, 1, -1, -1, 1]),
     ]:
         result = max_margin(X, y)
@@ -240,3 +244,20 @@ def test_control_c_and_the_time_limit_leave_valid_bounds(monkeypatch):
     assert result.status is MinNormStatus.INTERRUPTED
     assert result.dual_value <= result.value < np.inf
     assert (y * result.network.predict(X).ravel()).min() >= 1 - 1e-9
+
+
+def test_an_interrupted_proof_ends_the_search(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 3)), rng.choice([-1.0, 1.0], 12)
+    usual, calls = constrained.bounds_of, []
+
+    def interrupted(*arguments, **options):
+        calls.append(0)
+        found = usual(*arguments, **options)
+        return replace(found, upper=2 * found.upper, lower=1.5, status=GaugeStatus.INTERRUPTED)
+
+    monkeypatch.setattr(constrained, "bounds_of", interrupted)
+    result = max_margin(X, y)
+    assert result.status is MinNormStatus.INTERRUPTED
+    assert len(calls) == 1
+    assert 0 < result.dual_value <= result.value

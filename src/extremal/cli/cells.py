@@ -88,7 +88,8 @@ def _list(
     try:
         found.check_size()
     except TooManyCells as error:
-        raise ValueError(f"{error}; on the command line --count, --sample N and --limit N help") from error
+        size = str(error).partition(";")[0]  # what follows is advice for Python
+        raise ValueError(f"too many to list: {size}; --count, --sample N and --limit N help") from error
     patterns = _gathered(found, line)
     shown |= {"hyperplanes": f"{found.central.N} of rank {found.rank}", "patterns": f"{patterns.count}"}
     content |= {"hyperplanes": found.central.N, "rank": found.rank, "patterns": patterns.count, "exact": True}

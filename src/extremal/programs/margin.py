@@ -22,9 +22,10 @@ from extremal.programs.working_set import search
 class MarginResult(ProgramResult):
     """The solution of a program with conditions: `value` = sum_k |u_k| = 1/2 |theta|^2 of `network`.
 
-    If nothing separates the labels, `value` is infinite and `network` has no neuron. `dual` is then the ray that proves
-    it: y^T lam = 1, y_i lam_i >= 0, and no block has a price |Proj_K (s X^T D lam)| above 1 / `dual_value`, so that a
-    network that separates has 1/2 |theta|^2 >= `dual_value`. The status is NOT_SEPARABLE if that is more than 1e9 for
+    Of an interpolation the outputs are the targets to 1e-7 of the largest. If nothing satisfies the conditions, `value`
+    is infinite and `network` has no neuron. `dual` is then the ray that proves it: y^T lam = 1, y_i lam_i >= 0 (for
+    margins), and no block has a price |Proj_K (s X^T D lam)| above 1 / `dual_value`, so that a
+    network that does has 1/2 |theta|^2 >= `dual_value`. The status is NOT_SEPARABLE if that is more than 1e9 for
     rows of norm one: beyond it double precision cannot tell.
     """
 

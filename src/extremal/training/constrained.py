@@ -62,7 +62,11 @@ class MinNormStatus(Enum):
     STALLED = "the finite programs are solved as well as double precision allows; the gap shown is valid"
     RELAXED = "no violator was found, but only a relaxation bounds the gauge; the gap shown is valid"
     INTERRUPTED = "interrupted; the network and the gap shown are valid"
-    IMPOSSIBLE = "no network of any width can do it; `lam` is the proof"
+    IMPOSSIBLE = "no network of any width can do it, to working precision; `lam` is the proof"
+
+
+#: Nothing is searched for after these.
+ENDS = (MinNormStatus.OPTIMAL, MinNormStatus.INTERRUPTED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +83,7 @@ class MinNormResult:
         y^T lam, a proven lower bound on P*. Infinite if it is impossible.
     lam : array of shape (n,)
         The dual-feasible multiplier that proves it: g(lam) <= 1. If it is impossible a ray: lam^T (Xu)_+ = 0 for every
-        u, but y^T lam > 0.
+        u (to 1e-9 for rows and targets of order one), but y^T lam = 1.
     gauge : GaugeBounds or None
         What is known of g at the last multiplier.
     status : MinNormStatus
@@ -214,6 +218,8 @@ class Task:
     y: Array
     margins: bool
     intercept: bool
+    #: The line through the origin that carries each row, -1 for a zero row.
+    line: Array
 
     def solve(self, patterns: Array, signs: Array) -> MarginResult:
         """The finite program for these patterns."""
@@ -240,19 +246,23 @@ class Task:
 
         (z)_+ = (z + |z|) / 2, and the |x_i^T u| of different lines are linearly independent. So it vanishes if and only
         if the rows of every line cancel, sum |x_i| lam_i = 0, and X^T lam = 0 (and 1^T lam = 0 with a free constant).
+        A row alone on its line has lam_i = 0, so that few rows take part.
         """
-        norms, line = self.design.row_norms, lines_of(self.design)
-        rows = np.zeros((line.max(initial=-1) + 1, len(norms)))
-        rows[line[line >= 0], np.flatnonzero(line >= 0)] = norms[line >= 0]
-        equations = np.vstack([rows, self.design.dense().T, np.ones((int(self.intercept), len(norms)))])
+        _, group, size = np.unique(self.line, return_inverse=True, return_counts=True)
+        sample = np.flatnonzero((size[group] > 1) | (self.line < 0))
+        if not self.y[sample].any():
+            return None
+        y, line, norms = self.y[sample], self.line[sample], self.design.row_norms[sample]
+        cancel = (np.unique(line[line >= 0])[:, None] == line) * norms
+        equations = np.vstack([cancel, self.design.rows(sample).T, np.ones((int(self.intercept), sample.size))])
         values = np.append(np.zeros(len(equations)), 1.0)
         bounds = (0, None) if self.margins else (None, None)
-        found = linprog(
-            np.zeros(len(norms)), A_eq=np.vstack([equations * self.y, self.y**2]), b_eq=values, bounds=bounds
-        )
-        if found.x is None or np.abs(equations @ (self.y * found.x)).max(initial=0.0) > RAY:
+        found = linprog(np.zeros(sample.size), A_eq=np.vstack([equations * y, y**2]), b_eq=values, bounds=bounds)
+        if found.x is None or np.abs(equations @ (y * found.x)).max(initial=0.0) > RAY:
             return None
-        return self.y * found.x
+        lam = np.zeros(len(self.y))
+        lam[sample] = y * found.x
+        return lam
 
 
 def lines_of(design: Design) -> Array:
@@ -288,7 +298,7 @@ def _search(
     design = Design(np.column_stack([given.dense(), np.full(given.n, column)])) if column else given
     stretch, scale = design.magnitude, float(np.abs(y).max())
     normal, basis = design.scaled(1.0 / stretch).row_space()
-    task = Task(normal, y / scale, margins, intercept or bias == "free")
+    task = Task(normal, y / scale, margins, intercept or bias == "free", lines_of(design))
     if task.ray is not None:
         nothing = Network.zero(given.d - (bias == "penalized"), 1, bias=bias != "none")
         lam = task.ray / scale
@@ -393,8 +403,8 @@ def generate(task: Task, tol: float, time_limit: float, rng: np.random.Generator
                 deadline = began + time_limit
                 gauge = bounds_of(design, lam[:, None], tol=0.1 * tol, deadline=deadline, rng=rng, near=U)
                 state.offer_dual(task, lam, gauge)
-                state.status = MinNormStatus.TIME_LIMIT if late else _verdict(state, gauge, tol)
-                done = late or state.status is MinNormStatus.OPTIMAL or gauge.lower <= limit * (1 + VIOLATION)
+                state.status = _verdict(state, gauge, tol, late)
+                done = late or state.status in ENDS or gauge.lower <= limit * (1 + VIOLATION)
                 if done or not state.add(*pattern_of(design, lam, gauge.witness)):
                     return state
     except KeyboardInterrupt:
@@ -423,11 +433,11 @@ def pattern_of(design: Design, lam: Array, u: Array) -> tuple[Array, Array]:
     return (z > 0).T, np.sign(np.maximum(z, 0).T @ lam)
 
 
-def _verdict(state: State, gauge: GaugeBounds, tol: float) -> MinNormStatus:
+def _verdict(state: State, gauge: GaugeBounds, tol: float, late: bool) -> MinNormStatus:
     if state.value < np.inf and relative_gap(state.value, state.dual_value) <= tol:
         return MinNormStatus.OPTIMAL
     if gauge.status is GaugeStatus.INTERRUPTED:
         return MinNormStatus.INTERRUPTED
-    if gauge.status in (GaugeStatus.TIME_LIMIT, GaugeStatus.NODE_LIMIT):
+    if late or gauge.status in (GaugeStatus.TIME_LIMIT, GaugeStatus.NODE_LIMIT):
         return MinNormStatus.TIME_LIMIT
     return MinNormStatus.STALLED if gauge.status is GaugeStatus.EXACT else MinNormStatus.RELAXED
