@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from extremal.design import Array
 
 
@@ -15,7 +13,7 @@ class GaugeStatus(Enum):
 
     EXACT = "the gauge is known within the tolerance"
     TIME_LIMIT = "stopped at the time limit; the interval is valid, and more time narrows it"
-    NODE_LIMIT = "stopped at the limit on the search tree; the interval is valid"
+    NODE_LIMIT = "stopped at the limit on the search tree, or at what it was asked to decide; the interval is valid"
     RELAXATION = "a relaxation bounds the gauge; it is valid, and no search narrows it further"
     INTERRUPTED = "interrupted; the interval is valid"
 
@@ -54,9 +52,3 @@ class SideBound:
     upper: float
     u: Array
     status: GaugeStatus
-
-
-def side_value(X: Array, c: Array, u: Array) -> float:
-    """c^T (Xu)_+ / |u|, evaluated (0 for u = 0): a lower bound on M(c)."""
-    norm = float(np.linalg.norm(u))
-    return float(c @ np.maximum(X @ u, 0)) / norm if norm > 0 else 0.0
