@@ -336,8 +336,13 @@ def _whitened_jacobian(design: Design, state: Smoothed, whitener: Array) -> Arra
 
 
 def _product(G: Array, v: Array) -> Array:
-    """G v in the precision of G, returned in double precision."""
-    return (G @ v.astype(G.dtype)).astype(np.float64)
+    """G v in the precision of G, returned in double precision.
+
+    Small products now and then raise the flag for an invalid operation although all their numbers are finite; a step
+    that is not finite is refused by `newton_step`.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        return (G @ v.astype(G.dtype)).astype(np.float64)
 
 
 def _block_whiteners(problem: Problem, state: Smoothed, gain: Array, kappa: Array, damping: float) -> Array:
