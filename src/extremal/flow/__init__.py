@@ -1,0 +1,1 @@
+"""Gradient flow of the unregularised two-layer ReLU network from a small start to its limit direction."""
