@@ -103,6 +103,13 @@ class Central:
         )
 
 
+def lines_through(X: Array) -> tuple[Array, Array]:
+    """The number of the line through the origin that carries each row (-1: a zero row), and whether the row points
+    against the first nonzero row on its line. Exact."""
+    _, line_of, opposite = _distinct(_integers(X)[0])
+    return line_of, opposite
+
+
 def _whitening(X: Array) -> tuple[Array, Array]:
     """R and 1/R with orthonormal columns X/R, or a diagonal R if X is singular as far as floats can tell."""
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)

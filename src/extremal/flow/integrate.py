@@ -1,0 +1,357 @@
+"""The gradient flow, step by step: smooth stretches by a stiff integrator, and the events between them exactly.
+
+Between events the field is analytic: patterns and sliding sets are fixed, and one Rosenbrock step follows another. A
+step ends where the boundary of a neuron meets a row or where a sliding neuron may leave; there `ties.resolve` decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from extremal.design import Array
+from extremal.flow.crossings import crossings
+from extremal.flow.field import LOSSES, multipliers, outputs, project, rosenbrock
+from extremal.flow.lines import Lines
+from extremal.flow.state import State
+from extremal.flow.ties import EDGE, resolve
+from extremal.flow.trajectory import EventKind, Recorder
+
+#: The first step, the smallest one, and by how much a step may grow or shrink.
+FIRST, SMALLEST, GROW, SHRINK = 1e-2, 1e-14, 5.0, 0.1
+#: Tolerance of the outputs' error, weighted by |lam|, relative to that of the directions.
+OUTPUTS = 1e3
+#: A row is a tie at the start when |x . v| is below this fraction of |x|.
+TIE = 1e-14
+#: Events are at the same moment when they are within this fraction of a step.
+TOGETHER = 1e-9
+#: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
+RETURN, CUT = 1e-6, 1e-2
+#: Where |w| falls below this fraction of |b| the neuron has died.
+DEAD = 1e-12
+
+
+class StepFailure(ArithmeticError):
+    """No step is small enough: the field is not what the integrator can follow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """The hyperplanes (lines) one neuron slides on: an orthonormal basis of their normals, and their dual vectors."""
+
+    line: Array
+    orthonormal: Array
+    dual: Array
+
+    @classmethod
+    def of(cls, side: Array, normals: Array) -> Span:
+        line = np.flatnonzero(side == 0)
+        N = normals[line]
+        if not len(line):
+            return cls(line, N, N)
+        U, s, Vt = np.linalg.svd(N, full_matrices=False)
+        rank = int((s > 1e-12 * s[0]).sum())
+        return cls(line, Vt[:rank], (U[:, :rank] / s[:rank]) @ Vt[:rank])
+
+
+@dataclass(frozen=True, eq=False)
+class Sliding:
+    """Which neuron slides on which line, one entry each, sorted by neuron.
+
+    `start[i] : start[i + 1]` are the rows of `orthonormal` that span the normals of neuron i; `dual` gives the pull
+    along each normal that keeps the neuron on all of its hyperplanes, tau = -dual . g0.
+    """
+
+    neuron: Array
+    line: Array
+    start: Array
+    orthonormal: Array
+    dual: Array
+    count: Array
+
+    @classmethod
+    def of(cls, spans: list[Span]) -> Sliding:
+        count = np.array([len(span.line) for span in spans])
+        busy = [span for span in spans if len(span.line)] or spans[:1]
+        return cls(
+            np.repeat(np.arange(len(spans)), count),
+            np.concatenate([span.line for span in busy]),
+            np.concatenate([[0], np.cumsum([len(span.orthonormal) for span in spans])]),
+            np.concatenate([span.orthonormal for span in busy]),
+            np.concatenate([span.dual for span in busy]),
+            count,
+        )
+
+    def project(self, V: Array) -> Array:
+        """Unit vectors on the hyperplanes."""
+        V = V.copy()
+        if len(self.line):
+            project(V, self.orthonormal, self.start)
+        return V / np.linalg.norm(V, axis=1, keepdims=True)
+
+
+@dataclass(eq=False)
+class Flow:
+    """The flow at one moment; `advance` takes it to the next step or event.
+
+    Attributes
+    ----------
+    X, y : arrays of shape (n, d), (n,)
+        Rows (and targets of the squared loss) of order one.
+    loss : str
+    state : State
+    tol : float
+        Tolerance of a step, absolute, in the directions and log norms.
+    ties : {"on", "off", "slide"}
+        The choice where the flow is not unique.
+    """
+
+    X: Array
+    y: Array
+    loss: str
+    state: State
+    tol: float = 1e-6
+    ties: str = "on"
+    recorder: Recorder = field(default_factory=Recorder)
+    time: float = 0.0
+    log_clock: float = -np.inf
+    step: float = FIRST
+    steps: int = 0
+    evaluations: int = 0
+    branches: int = 0
+
+    def __post_init__(self) -> None:
+        self.code = LOSSES[self.loss]
+        self.total = float(np.abs(self.y).sum())
+        self.lines = Lines.of(self.X)
+        self.touched = 0
+        self.side = np.sign(self.state.directions @ self.lines.normals.T)
+        ties = np.abs(self.state.directions @ self.lines.normals.T) <= TIE
+        self.side[ties] = 1.0
+        self.dead = np.zeros(self.state.width, bool)
+        self.met: dict[tuple[int, int], float] = {}
+        self.held: set[tuple[int, int]] = set()
+        self.spans = [Span.of(side, self.lines.normals) for side in self.side]
+        self._settle()
+        self._look()
+        if ties.any():
+            self._resolve(*np.nonzero(ties), fresh=True)
+        self._record()
+
+    # ------------------------------------------------------------------------------------------------ one step
+
+    def advance(self, limit: float = np.inf) -> None:
+        """One step, or the part of it up to the first event, but not beyond the time `limit`."""
+        step = min(self.step, limit - self.time)
+        while True:
+            out = self._try(step)
+            error = self._error(out)
+            if error <= 1.0:
+                break
+            step *= max(SHRINK, 0.9 * error**-0.25) if np.isfinite(error) else SHRINK
+            if step < SMALLEST:
+                raise StepFailure(f"the step fell below {SMALLEST:g} at tau = {self.time:g}")
+        self.step = step * min(GROW, 0.9 * max(error, 1e-8) ** -0.25)
+        fraction, neurons, lines, leaving = self._first_event(out, step)
+        self._move(out, fraction, fraction * step)
+        if leaving:
+            self._leave(*leaving, at_once=fraction < RETURN)
+        if len(neurons):
+            self._resolve(neurons, lines, within=RETURN * step if fraction < RETURN else -1.0)
+        if fraction > RETURN:
+            self.held.clear()
+        self._bury()
+        self._record()
+
+    def _try(self, step: float) -> tuple[Array, ...]:
+        V, a, kappa = self._arrays()
+        self.evaluations += 6
+        return rosenbrock(
+            self.X, self.y, self.active, self.acting, self.sliding.orthonormal, self.sliding.start, V, a, kappa, step, self.code,
+            self.total,
+        )  # fmt: skip
+
+    def _error(self, out: tuple[Array, ...]) -> float:
+        _, _, kappa, wrong_V, wrong_a, wrong_kappa, wrong_outputs = out[:7]
+        parts = (
+            np.abs(wrong_V).max() / self.tol,
+            np.abs(wrong_a).max() / self.tol,
+            np.abs(wrong_kappa / np.maximum(np.abs(kappa), 1.0)).max() / self.tol,
+            wrong_outputs / (OUTPUTS * self.tol),
+        )
+        total = float(np.max(parts))
+        return total if np.isfinite(total) else np.inf
+
+    def _at(self, out: tuple[Array, ...], s: float) -> tuple[Array, Array, Array]:
+        """The continuous output at the fraction s of the step."""
+        start, end, third, fourth = self._arrays(), out[:3], out[7:10], out[10:13]
+        if s == 1.0:
+            return end
+        V, a, kappa = (
+            (1 - s) * p0 + s * (p1 + (1 - s) * (p3 + s * p4))
+            for p0, p1, p3, p4 in zip(start, end, third, fourth, strict=True)
+        )
+        return V, a, kappa
+
+    def _move(self, out: tuple[Array, ...], s: float, step: float) -> None:
+        before = self.log_slope
+        V, a, kappa = self._at(out, s)
+        self.state = State(self.sliding.project(V), a, kappa)
+        self.time += step
+        self.steps += 1
+        self._look()
+        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, before, self.log_slope))
+
+    # -------------------------------------------------------------------------------------------------- events
+
+    def _first_event(self, out: tuple[Array, ...], step: float) -> tuple[float, Array, Array, Any]:
+        """The fraction of the step up to the first event that matters, and what happens there.
+
+        That is the ties (neurons, lines) that are met, and the (neuron, line, side) that stops sliding, if one does.
+        """
+        N = self.lines.normals.T
+        parts = [np.ascontiguousarray(V @ N) for V in (self.state.directions, out[0], out[7], out[10])]
+        neuron, line, when = crossings(self.side, *parts)
+        leave, leaving = self._leaving(out)
+        end = leave
+        matters = self._matters(neuron, line, when, step)
+        if matters.any():
+            end = min(end, float(when[matters].min()))
+        met = when <= end + TOGETHER
+        return min(end, 1.0), neuron[met], line[met], leaving if leave <= end else ()
+
+    def _matters(self, neuron: Array, line: Array, when: Array, step: float) -> Array:
+        """Whether the rest of the step on the wrong side of a line would change the direction by more than tol."""
+        if not len(neuron):
+            return np.zeros(0, bool)
+        jump = np.abs(self.pull_plus - self.pull_minus)[line] * np.abs(self.state.ratios[neuron])
+        return (1 - when) * step * jump > self.tol
+
+    def _slack(self, out: tuple[Array, ...], s: float) -> Array:
+        """How far inside its box the pull of each sliding row is: to the side + in the first row, to - in the second."""
+        f, _ = outputs(self.X, self.active, *self._at(out, s))
+        lam = multipliers(f, self.y, self.acting, self.code, self.total)[0]
+        plus, minus = self.lines.pulls(lam)
+        who, index = np.unique(self.sliding.neuron, return_inverse=True)
+        g0 = (self.active[who] * lam) @ self.X
+        tau = -(self.sliding.dual * g0[index]).sum(axis=1)
+        line = self.sliding.line
+        inwards = np.sign(plus - minus)[line]
+        return np.array([plus[line] - tau, tau - minus[line]]) * inwards + EDGE * np.abs(lam[self.acting]).max(initial=0.0)
+
+    def _leaving(self, out: tuple[Array, ...]) -> tuple[float, Any]:
+        """When the first neuron stops sliding (a fraction above 1 if none does): neuron, line, and the side it takes."""
+        if not len(self.sliding.neuron) or self._slack(out, 1.0).min() >= 0:
+            return 2.0, ()
+        first = 0.0
+        if self._slack(out, 0.0).min() > 0:
+            first = brentq(lambda s: float(self._slack(out, s).min()), 0.0, 1.0, xtol=1e-12)
+        slack = self._slack(out, first)
+        k = int(slack.min(axis=0).argmin())
+        return first, (int(self.sliding.neuron[k]), int(self.sliding.line[k]), 1.0 if slack[0, k] < slack[1, k] else -1.0)
+
+    def _leave(self, neuron: int, line: int, side: float, at_once: bool) -> None:
+        """Stop sliding: at the end of its box the pull is that of the side which the neuron now enters."""
+        if at_once and (neuron, line) in self.held:
+            self.step *= CUT
+        self.met[neuron, line] = self.time
+        self.side[neuron, line] = side
+        self._event(neuron, line, 0.0, side)
+        self._settle(neuron)
+        self._look()
+
+    def _resolve(self, neurons: Array, lines: Array, fresh: bool = False, within: float = -1.0) -> None:
+        """Decide the sides at the ties of these neurons, together with what they slide on.
+
+        The decision is about the field at this moment, but the multiplier may be about to fall back, within a time of
+        1 / |theta|^2, to where it is slaved to the slow motion. A tie that returns `within` that time was no exit.
+        """
+        for i in np.unique(neurons):
+            mine = np.union1d(lines[neurons == i], np.flatnonzero(self.side[i] == 0)).astype(int)
+            old = self.side[i, mine]
+            others = ~np.isin(self.lines.line, mine)
+            sign = float(np.sign(self.state.ratios[i]))
+            g0 = (self.active[i] * others * self.lam) @ self.X
+            found = resolve(
+                g0,
+                self.lines.normals[mine],
+                self.pull_plus[mine],
+                self.pull_minus[mine],
+                sign,
+                self.ties,
+            )
+            side = found.side
+            for k, h in enumerate(mine):
+                back = self.time - self.met.get((int(i), int(h)), -np.inf) <= within
+                if back and (int(i), int(h)) not in self.held and sign * (self.pull_plus - self.pull_minus)[h] < 0:
+                    side[k] = 0.0
+                    self.held.add((int(i), int(h)))
+                elif back:
+                    self.step *= CUT
+                self.met[int(i), int(h)] = self.time
+            if not found.unique:
+                self.branches += 1
+                self.recorder.event(self.time, EventKind.BRANCH, int(i), int(self.lines.first[mine[0]]))
+            self.side[i, mine] = side
+            for k, before, after in zip(mine, old, side, strict=True):
+                if fresh or before != after:
+                    self._event(int(i), int(k), before, after)
+        self._settle(*np.unique(neurons))
+        self._look()
+
+    def _event(self, i: int, line: int, before: float, after: float) -> None:
+        row = int(self.lines.first[line])
+        on = after * self.lines.coefficient[row] > 0
+        if after == 0:
+            kind = EventKind.SLIDE
+        elif before == 0:
+            kind = EventKind.LEAVE_ON if on else EventKind.LEAVE_OFF
+        else:
+            kind = EventKind.ON if on else EventKind.OFF
+        self.recorder.event(self.time, kind, i, row)
+
+    def _bury(self) -> None:
+        """Neurons whose inner weights have reached zero stay there (relu'(0) = 0)."""
+        for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
+            self.dead[i] = True
+            self.side[i] = -np.sign(self.lines.coefficient[self.lines.first])
+            self.recorder.event(self.time, EventKind.DEATH, int(i))
+            self._settle(i)
+            self._look()
+
+    # ------------------------------------------------------------------------------------------------- upkeep
+
+    def _settle(self, *neurons: int) -> None:
+        """What follows from the sides, which have changed for these neurons."""
+        for i in neurons:
+            self.spans[i] = Span.of(self.side[i], self.lines.normals)
+        self.sliding = Sliding.of(self.spans)
+        self.active = self.lines.active(self.side)
+        self.active[self.dead] = 0.0
+        self.acting = self.active.any(axis=0)
+        if len(self.sliding.neuron):
+            self.state.directions = self.sliding.project(self.state.directions)
+
+    def _look(self) -> None:
+        """What follows from the outputs."""
+        self.f, _ = outputs(self.X, self.active, *self._arrays())
+        self.lam, self.log_slope, _ = multipliers(self.f, self.y, self.acting, self.code, self.total)
+        self.pull_plus, self.pull_minus = self.lines.pulls(self.lam)
+
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        return self.state.directions, self.state.log_norms, self.state.ratios
+
+    def _record(self) -> None:
+        self.recorder.record(self.time, self.log_clock, *self._arrays(), sliding=self.sliding.count)
+
+
+def _log_elapsed(step: float, first: float, last: float) -> float:
+    """log of the integral of 1 / S over a step of loss-normalised time, with log S linear between its ends."""
+    if step <= 0:
+        return -np.inf
+    change = abs(last - first)
+    mean = np.log(-np.expm1(-change) / change) if change > 1e-8 else -change / 2
+    return float(np.log(step) - min(first, last) + mean)
