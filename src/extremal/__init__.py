@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extremal import losses, plotting, programs
+    from extremal import datasets, losses, plotting, programs
     from extremal.arrangements import (
         Arrangement,
         CellCount,
@@ -64,7 +64,7 @@ _ROOM_OF = {
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
 }
-_SUBMODULES = ("losses", "plotting", "programs")
+_SUBMODULES = ("datasets", "losses", "plotting", "programs")
 
 __all__ = [
     "Arrangement",
@@ -89,6 +89,7 @@ __all__ = [
     "beta_max",
     "certify",
     "count_arrangements",
+    "datasets",
     "fit",
     "gauge",
     "losses",
