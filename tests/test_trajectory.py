@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -236,6 +238,28 @@ def test_bounds_bracket_the_optimum(scale):
     assert np.isfinite(run.upper_bounds).any()
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e148])
+def test_alignment_does_not_depend_on_the_scale(scale):
+    runs = []
+    for factor in (1.0, scale):
+        recorder = Recorder()
+        for state in random_states(3):
+            recorder.record(0.0, 0.0, state.directions, state.log_norms, state.ratios)
+        runs.append(recorder.finish(X * factor, Y, loss="logistic", method="random").alignment)
+    np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12)
+    assert np.isfinite(runs[0]).any()
+
+
+def test_interrupted_bounds_keep_what_is_proved(monkeypatch):
+    room = sys.modules["extremal.gauge"]
+    bounds_of = room.bounds_of
+    monkeypatch.setattr(
+        room, "bounds_of", lambda *a, **k: replace(bounds_of(*a, **k), status=room.GaugeStatus.INTERRUPTED)
+    )
+    found = recorded(random_states(5)).lower_bounds(5)
+    np.testing.assert_array_equal(found.indices, [4])
+
+
 def test_lower_bounds_without_time_still_bound_the_last():
     run = recorded(random_states(5))
     found = run.lower_bounds(time_limit=0.0)
@@ -258,6 +282,15 @@ def test_recorder_keeps_first_and_last_and_an_even_stride(count, limit):
     assert np.all(inner == inner[:1])
     if count * size <= limit:
         assert len(run) == count
+
+
+def test_recorder_counts_what_is_derived():
+    state, recorder = random_states(1)[0], Recorder(10_000, rows=40)
+    for k in range(100):
+        recorder.record(k, 0.0, state.directions, state.log_norms, state.ratios)
+    run = recorder.finish(np.zeros((40, 2)), np.ones(40), loss="logistic", method="flow")
+    assert run.margins.nbytes + run.lam.nbytes + run.directions.nbytes <= 10_000
+    assert len(run) > 3
 
 
 def test_recorder_copies_and_goes_on():
@@ -297,6 +330,11 @@ def test_slice_thin_save_load(tmp_path):
     with pytest.raises(IndexError):
         run[10]
     assert run[-1].time == 9
+    whole = run.slice(0, 4).joined(run.slice(3, 10))
+    np.testing.assert_array_equal(whole.directions, run.directions)
+    for other in (run.slice(5, 10), replace(run.slice(3, 10), loss="logistic"), replace(run.slice(3, 10), y=-Y)):
+        with pytest.raises(ValueError, match="run"):
+            run.slice(0, 4).joined(other)
     path = tmp_path / "run.npz"
     run.save(path)
     again = Trajectory.load(path)
