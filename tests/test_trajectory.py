@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mpmath import mp, mpf
 
 import extremal
 from extremal.flow.quantities import log_losses, log_smoothed, multipliers
@@ -107,18 +110,25 @@ def test_bad_states(call, message):
 # ----------------------------------------------------------------------------------------------------- quantities
 
 
+def log1p(x: Decimal) -> Decimal:
+    return x if x < Decimal("1e-350") else (1 + x).ln()
+
+
+def expm1(x: Decimal) -> Decimal:
+    return x if x < Decimal("1e-350") else x.exp() - 1
+
+
 def exact(loss: str, q, y):
-    """Loss, lam and the smoothed margin times |theta|^2 in 60 digits; the decimals of q are taken as they are."""
-    with mp.workdps(400):
-        q, y = [mpf(float(v)) for v in q], [mpf(float(v)) for v in y]
-        if loss == "squared":
-            pairs = list(zip(q, y, strict=True))
-            return sum((b - a) ** 2 for a, b in pairs) / 2, [b - a for a, b in pairs], None
-        if loss == "exponential":
-            total = sum(mp.exp(-v) for v in q)
-            return total, [s * mp.exp(-v) for v, s in zip(q, y, strict=True)], -mp.log(total)
-        total = sum(mp.log1p(mp.exp(-v)) for v in q)
-        return total, [s / (1 + mp.exp(v)) for v, s in zip(q, y, strict=True)], -mp.log(mp.expm1(total))
+    """Loss, lam and the smoothed margin times |theta|^2, in 400 digits."""
+    q, y = [Decimal(float(v)) for v in q], [Decimal(float(v)) for v in y]
+    if loss == "squared":
+        lam = [b - a for a, b in zip(q, y, strict=True)]
+        return sum(v * v for v in lam) / 2, lam, None
+    tails = [(-v).exp() for v in q]
+    if loss == "exponential":
+        return sum(tails), [s * v for v, s in zip(tails, y, strict=True)], -sum(tails).ln()
+    total = sum(log1p(v) for v in tails)
+    return total, [s * v / (1 + v) for v, s in zip(tails, y, strict=True)], -expm1(total).ln()
 
 
 @given(
@@ -128,16 +138,17 @@ def exact(loss: str, q, y):
 )
 def test_quantities_in_long_arithmetic(loss, q, factor):
     q = np.array(q) * factor
-    value, lam, smooth = exact(loss, q, Y)
     log_loss = log_losses(loss, q[None], Y)
     scaled, log_slope = multipliers(loss, q[None], Y)
-    with mp.workdps(400):
+    with localcontext() as context:
+        context.prec, context.Emax, context.Emin = 400, 10**9, -(10**9)
+        value, lam, smooth = exact(loss, q, Y)
         slope = sum(abs(v) for v in lam)
         if value == 0:
             assert log_loss[0] == -np.inf
             return
-        assert log_loss[0] == pytest.approx(float(mp.log(value)), rel=1e-13, abs=1e-13)
-        assert log_slope[0] == pytest.approx(float(mp.log(slope)), rel=1e-13, abs=1e-13)
+        assert log_loss[0] == pytest.approx(float(value.ln()), rel=1e-13, abs=1e-13)
+        assert log_slope[0] == pytest.approx(float(slope.ln()), rel=1e-13, abs=1e-13)
         np.testing.assert_allclose(scaled[0], [float(v / slope) for v in lam], rtol=1e-10, atol=1e-300)
         if loss != "squared":
             found = log_smoothed(loss, log_loss)[0]
@@ -227,6 +238,28 @@ def test_bounds_bracket_the_optimum(scale):
     assert np.isfinite(run.upper_bounds).any()
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e148])
+def test_alignment_does_not_depend_on_the_scale(scale):
+    runs = []
+    for factor in (1.0, scale):
+        recorder = Recorder()
+        for state in random_states(3):
+            recorder.record(0.0, 0.0, state.directions, state.log_norms, state.ratios)
+        runs.append(recorder.finish(X * factor, Y, loss="logistic", method="random").alignment)
+    np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12)
+    assert np.isfinite(runs[0]).any()
+
+
+def test_interrupted_bounds_keep_what_is_proved(monkeypatch):
+    room = sys.modules["extremal.gauge"]
+    bounds_of = room.bounds_of
+    monkeypatch.setattr(
+        room, "bounds_of", lambda *a, **k: replace(bounds_of(*a, **k), status=room.GaugeStatus.INTERRUPTED)
+    )
+    found = recorded(random_states(5)).lower_bounds(5)
+    np.testing.assert_array_equal(found.indices, [4])
+
+
 def test_lower_bounds_without_time_still_bound_the_last():
     run = recorded(random_states(5))
     found = run.lower_bounds(time_limit=0.0)
@@ -249,6 +282,15 @@ def test_recorder_keeps_first_and_last_and_an_even_stride(count, limit):
     assert np.all(inner == inner[:1])
     if count * size <= limit:
         assert len(run) == count
+
+
+def test_recorder_counts_what_is_derived():
+    state, recorder = random_states(1)[0], Recorder(10_000, rows=40)
+    for k in range(100):
+        recorder.record(k, 0.0, state.directions, state.log_norms, state.ratios)
+    run = recorder.finish(np.zeros((40, 2)), np.ones(40), loss="logistic", method="flow")
+    assert run.margins.nbytes + run.lam.nbytes + run.directions.nbytes <= 10_000
+    assert len(run) > 3
 
 
 def test_recorder_copies_and_goes_on():
@@ -288,6 +330,11 @@ def test_slice_thin_save_load(tmp_path):
     with pytest.raises(IndexError):
         run[10]
     assert run[-1].time == 9
+    whole = run.slice(0, 4).joined(run.slice(3, 10))
+    np.testing.assert_array_equal(whole.directions, run.directions)
+    for other in (run.slice(5, 10), replace(run.slice(3, 10), loss="logistic"), replace(run.slice(3, 10), y=-Y)):
+        with pytest.raises(ValueError, match="run"):
+            run.slice(0, 4).joined(other)
     path = tmp_path / "run.npz"
     run.save(path)
     again = Trajectory.load(path)

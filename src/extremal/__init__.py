@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extremal import losses, plotting, programs
+    from extremal import closed_forms, datasets, losses, plotting, programs
     from extremal.arrangements import (
         Arrangement,
         CellCount,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         scenario_size,
     )
     from extremal.certificate import Certificate, Status, certify
+    from extremal.closed_forms import is_orthogonally_separable, is_spike_free
     from extremal.estimators import ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV
     from extremal.gauge import GaugeBounds, gauge
     from extremal.network import Network
@@ -58,13 +59,15 @@ _ROOM_OF = {
     "count_arrangements": "arrangements",
     "fit": "training",
     "gauge": "gauge",
+    "is_orthogonally_separable": "closed_forms",
+    "is_spike_free": "closed_forms",
     "max_margin": "training.constrained",
     "min_norm": "training.constrained",
     "path": "training",
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
 }
-_SUBMODULES = ("losses", "plotting", "programs")
+_SUBMODULES = ("closed_forms", "datasets", "losses", "plotting", "programs")
 
 __all__ = [
     "Arrangement",
@@ -88,9 +91,13 @@ __all__ = [
     "arrangements",
     "beta_max",
     "certify",
+    "closed_forms",
     "count_arrangements",
+    "datasets",
     "fit",
     "gauge",
+    "is_orthogonally_separable",
+    "is_spike_free",
     "losses",
     "max_margin",
     "min_norm",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import logsumexp
 
-from extremal.design import Array
+from extremal.design import Array, Design
 
 #: Losses whose minimisation sends the weights to infinity.
 MARGIN_LOSSES = ("logistic", "exponential")
@@ -97,6 +97,7 @@ def alignments(X: Array, y: Array, directions: Array, ratios: Array) -> Array:
     """
     count, m = ratios.shape
     cosines = np.full((count, m), np.nan)
+    X = X / Design(X).magnitude
     for block in blocks(count, m * max(X.shape)):
         drive = np.sign(ratios[block])[:, :, None] * (((directions[block] @ X.T) > 0) * y @ X)
         size = np.linalg.norm(drive, axis=2)

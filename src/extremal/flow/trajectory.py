@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from extremal.design import Array, Design
 from extremal.flow.quantities import alignments, log_losses, log_smoothed, multipliers, scaled_outputs
 from extremal.flow.state import State
+from extremal.gauge import GaugeBounds, GaugeStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ARRAYS = ("X", "y", "time", "log_clock", "directions", "log_norms", "ratios", "sliding", "events")
+_BY_SNAPSHOT = ("time", "log_clock", "directions", "log_norms", "ratios", "sliding")
+_ARRAYS = ("X", "y", *_BY_SNAPSHOT, "events")
 
 
 class EventKind(IntEnum):
@@ -179,7 +181,10 @@ class Trajectory:
             now = clock.monotonic()
             if found and now >= deadline:
                 break
-            found[int(k)] = self._lower_bound(int(k), tol, now + (deadline - now) / left)
+            bounds = self._gauge(int(k), tol, now + (deadline - now) / left)
+            found[int(k)] = self._reach(int(k)) / bounds.upper if bounds.upper > 0 else 0.0
+            if bounds.status is GaugeStatus.INTERRUPTED:
+                break
         indices = np.array(sorted(found))
         return LowerBounds(indices, np.maximum.accumulate([found[k] for k in indices]))
 
@@ -218,6 +223,25 @@ class Trajectory:
         if count < 2:
             raise ValueError(f"the first and the last snapshot stay: count must be at least 2, not {count}")
         return self._taken(np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)))
+
+    def joined(self, later: Trajectory) -> Trajectory:
+        """This run and one that went on from its last snapshot, which is not repeated.
+
+        Raises
+        ------
+        ValueError
+            If the other run is on other data or for another loss, or does not start where this one ends.
+        """
+        same = (self.loss, self.bias, self.X.shape) == (later.loss, later.bias, later.X.shape)
+        if not (same and np.array_equal(self.X, later.X) and np.array_equal(self.y, later.y)):
+            raise ValueError("the runs are on different data or for different losses")
+        ends, starts = self[-1], later[0]
+        if ends.time != starts.time or not np.allclose(ends.state.log_norms, starts.state.log_norms):
+            raise ValueError("the second run does not start where the first one ends")
+        parts: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(later, name)[1:]]) for name in _BY_SNAPSHOT
+        }
+        return replace(self, **parts, events=np.concatenate([self.events, later.events]))
 
     def __str__(self) -> str:
         end = self[len(self) - 1]
@@ -267,36 +291,50 @@ class Trajectory:
     def _multipliers(self) -> tuple[Array, Array]:
         return multipliers(self.loss, self.margins, self.y)
 
-    def _lower_bound(self, k: int, tol: float, deadline: float) -> float:
+    def _gauge(self, k: int, tol: float, deadline: float) -> GaugeBounds:
+        """What can be known of g(lam) by the deadline; the directions of the neurons are starts from below."""
         from extremal.gauge import bounds_of
 
-        lam = self.lam[k]
-        size = float(np.abs(lam).max())
-        if size == 0.0:
-            return 0.0
-        design = Design(self.X)
-        unit, lam = design.scaled(1.0 / design.magnitude), lam[:, None] / size
-        near = self.directions[k].T
-        rng = np.random.default_rng(0)
-        upper = bounds_of(unit, lam, tol=tol, deadline=deadline, rng=rng, near=near, starts=16).upper
-        reach = float(self.y @ lam[:, 0]) * (1 - 8 * np.finfo(float).eps * np.sqrt(self.y.size))
-        return max(reach / upper / design.magnitude, 0.0) if upper > 0 else 0.0
+        design, lam = Design(self.X), self.lam[k]
+        stretch, size = design.magnitude, float(np.abs(lam).max()) or 1.0
+        found = bounds_of(
+            design.scaled(1.0 / stretch),
+            lam[:, None] / size,
+            tol=tol,
+            deadline=deadline,
+            rng=np.random.default_rng(0),
+            near=self.directions[k].T,
+            starts=16,
+        )
+        return found.scaled(stretch * size)
+
+    def _reach(self, k: int) -> float:
+        """y^T lam, lowered by what its evaluation may have rounded, or 0."""
+        return max(
+            float(self.y @ self.lam[k]) - 2 * self.y.size * np.finfo(float).eps * float(np.abs(self.y).max()), 0.0
+        )
 
     def _taken(self, index: Array) -> Trajectory:
         if index.size == 0:
             raise ValueError("no snapshot is left")
-        names = ("time", "log_clock", "directions", "log_norms", "ratios", "sliding")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        return replace(self, **{name: getattr(self, name)[index] for name in _BY_SNAPSHOT})
 
 
 class Recorder:
     """Collects snapshots within a limit of memory: when they exceed it, every second inner one goes.
 
     From then on only every second of those offered is kept. The first and the last are always kept.
+
+    Parameters
+    ----------
+    limit_bytes : int
+    rows : int
+        The number of rows of the data, so that the arrays (T, n) which a trajectory derives are counted too.
     """
 
-    def __init__(self, limit_bytes: int = 64_000_000) -> None:
+    def __init__(self, limit_bytes: int = 64_000_000, *, rows: int = 0) -> None:
         self.limit_bytes = limit_bytes
+        self.rows = rows
         self.stride = 1
         self._offered = 0
         self._kept: list[tuple[float, float, Array, Array, Array, Array]] = []
@@ -353,7 +391,7 @@ class Recorder:
         )
 
     def _thin(self) -> None:
-        size = sum(part.nbytes for part in self._kept[-1][2:])
+        size = sum(part.nbytes for part in self._kept[-1][2:]) + 3 * 8 * self.rows
         if len(self._kept) > 2 and len(self._kept) * size > self.limit_bytes:
             # those offered at multiples of the doubled stride stay, the first among them
             last = self._kept[-1]

@@ -1,0 +1,30 @@
+"""The rows of a data matrix as unit vectors and norms, at any scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from extremal.design import Array, Design
+from extremal.losses import bind
+
+
+def unit_rows(X: Array) -> tuple[Array, Array]:
+    """x_i / |x_i| of shape (n, d) and |x_i| of shape (n,); a zero row stays zero. Nothing under- or overflows."""
+    exponent = np.frexp(np.abs(X).max(axis=1))[1]
+    scaled = np.ldexp(X, -exponent[:, None])
+    size = np.linalg.norm(scaled, axis=1)
+    return scaled / np.where(size > 0, size, 1.0)[:, None], np.ldexp(size, exponent)
+
+
+def labelled(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """A user's data as a dense matrix and labels -1/+1; ValueError if they are not that or do not fit together."""
+    return fitting(X, bind("logistic", y).target[:, 0])
+
+
+def fitting(X: ArrayLike, y: Array) -> tuple[Array, Array]:
+    """A user's data as a dense matrix, with a y that has as many rows."""
+    rows = Design.from_data(X).dense()
+    if len(rows) != y.size:
+        raise ValueError(f"X has {len(rows)} rows and y has {y.size}")
+    return rows, y
