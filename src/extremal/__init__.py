@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from extremal.gauge import GaugeBounds, gauge
     from extremal.network import Network
     from extremal.problem import Problem
+    from extremal.stationarity import Stationarity, stationarity
     from extremal.training import FitResult, Record, beta_max, fit, path
     from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
 
@@ -50,6 +51,7 @@ _ROOM_OF = {
     "ReLURegressor": "estimators",
     "ReLURegressorCV": "estimators",
     "Record": "training",
+    "Stationarity": "stationarity",
     "Status": "certificate",
     "TooManyCells": "arrangements",
     "arrangements": "arrangements",
@@ -63,6 +65,7 @@ _ROOM_OF = {
     "path": "training",
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
+    "stationarity": "stationarity",
 }
 _SUBMODULES = ("losses", "plotting", "programs")
 
@@ -83,6 +86,7 @@ __all__ = [
     "ReLURegressor",
     "ReLURegressorCV",
     "Record",
+    "Stationarity",
     "Status",
     "TooManyCells",
     "arrangements",
@@ -99,6 +103,7 @@ __all__ = [
     "programs",
     "sample_arrangements",
     "scenario_size",
+    "stationarity",
 ]
 
 
