@@ -20,8 +20,8 @@ class Kind(Enum):
 
     NOT_STATIONARY = "not stationary: 0 is not in Clarke's subdifferential; gradient descent goes on from here"
     CLARKE_ONLY = (
-        "Clarke stationary only: 0 is in Clarke's subdifferential, but ties of the wrong sign make the objective fall at "
-        "first order along the escape direction; no minimum of any kind is here"
+        "Clarke stationary only: 0 is in Clarke's subdifferential, but because of ties of the wrong sign the objective "
+        "falls at first order along the escape direction; no minimum of any kind is here"
     )
     UNDECIDED = (
         "undecided: no descent direction was found, but the ties of the wrong sign have too many cells to exclude one; "
