@@ -76,7 +76,8 @@ def stationarity(
 
     *Directional.* P' >= 0 in all directions. A tie of the right sign, lam_i . a_j <= 0, is a convex kink; one of the
     wrong sign is concave. P' >= 0 iff for every choice of sides of the concave kinks the convex ones hold the neuron, a
-    box-constrained least squares each. A neuron w_j = 0, a_j = 0 has no first-order term; it is stationary.
+    box-constrained least squares each. A neuron w_j = 0, a_j = 0 has no first-order term; it is stationary. Neurons
+    smaller than tol times the largest count as such.
 
     *Local, one output.* Without neurons that are zero, directionally stationary points are exactly the local minima,
     whatever the ties, and exactly the networks that are optimal in the convex program of their own patterns, each with
@@ -105,20 +106,19 @@ def stationarity(
     normal, scaling = problem.normalised(rotate=False)
     inside = scaling.inverse(network)
     deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
-    first = FirstOrder.of(normal, inside, tie, deadline)
-    dead = np.flatnonzero(~network.hidden.any(axis=0) & ~network.output.any(axis=1))
+    first = FirstOrder.of(normal, inside, tol=tol, tie=tie, deadline=deadline)
     kind = kind_of(first, certificate.status.proven, tol)
     stationary = first.descent_bound <= tol
     local = False if first.descent_residual > tol else None
     if stationary:
-        local = is_local_minimum(normal, inside, first, certificate, dead, tol)
+        local = is_local_minimum(normal, inside, first, certificate, tol)
     elif kind is Kind.GLOBAL:
         local = None  # within the tolerance of the minimum, not at it
     escape = None
     if kind in (Kind.NOT_STATIONARY, Kind.CLARKE_ONLY):
         escape = along_descent(problem, network, first, scaling)
     if escape is None and kind is not Kind.GLOBAL:
-        escape = by_neuron(problem, network, certificate, dead)
+        escape = by_neuron(problem, network, certificate, first.dead)
     theta, shift = gradient_factors(scaling)
     rest = (theta * first.output, shift * first.intercept)
     return Stationarity(
@@ -129,12 +129,9 @@ def stationarity(
         clarke_residual=first.clarke_residual,
         descent_residual=first.descent_residual,
         descent_bound=first.descent_bound,
-        ties=np.array(
-            [int(ties.tied.sum()) if w.any() else 0 for w, ties in zip(network.hidden.T, first.ties, strict=True)],
-            dtype=int,
-        ),
+        ties=first.ties_of_living,
         wrong=np.array([kinks.wrong for kinks in first.kinks], dtype=int),
-        dead=dead,
+        dead=first.dead,
         local_minimum=local,
         escape=escape,
         certificate=certificate,

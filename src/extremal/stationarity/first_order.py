@@ -29,7 +29,9 @@ class FirstOrder:
     intercept : array (c,)
         That in a free intercept, sum_i lam_i; else zero.
     unit : array (m,)
-        beta max(|w_j|, |a_j|), what the residuals are relative to (1 for dead neurons, which have none).
+        beta max(|w_j|, |a_j|), what the residuals are relative to; infinite for dead neurons, which do not count.
+    dead : integer array
+        The neurons with |w_j| and |a_j| below tol times the largest of all.
     beta : float
     """
 
@@ -41,16 +43,18 @@ class FirstOrder:
     output: Array
     intercept: Array
     unit: Array
+    dead: Array
     beta: float
 
     @classmethod
-    def of(cls, problem: Problem, network: Network, tie: float, deadline: float) -> FirstOrder:
+    def of(cls, problem: Problem, network: Network, *, tol: float, tie: float, deadline: float) -> FirstOrder:
         """Of a network of the problem, both in normal form; looking for descent ends soon after the deadline."""
         design, lam, beta = problem.design, problem.multiplier(network), problem.beta
         neurons = list(zip(network.hidden.T, network.output, strict=True))
         ties = [Ties.of(design, w, tie) for w, _ in neurons]
         kinks = [Kinks.of(design, lam, w, a, beta, t) for (w, a), t in zip(neurons, ties, strict=True)]
-        size = np.array([max(np.linalg.norm(w), np.linalg.norm(a)) for w, a in neurons])
+        size = neuron_sizes(network)
+        dead = size <= tol * size.max(initial=0.0)
         return cls(
             lam=lam,
             ties=ties,
@@ -59,7 +63,8 @@ class FirstOrder:
             descents=[k.descent(deadline) for k in kinks],
             output=np.maximum(design.forward(network.hidden), 0).T @ lam - beta * network.output,
             intercept=lam.sum(axis=0) * problem.intercept,
-            unit=np.where(size > 0, beta * size, 1.0),
+            unit=np.where(dead, np.inf, beta * size),
+            dead=np.flatnonzero(dead),
             beta=beta,
         )
 
@@ -75,6 +80,13 @@ class FirstOrder:
     def descent_bound(self) -> float:
         return self._largest(np.array([found.upper for found in self.descents]))
 
+    @property
+    def ties_of_living(self) -> Array:
+        """The number of rows on each neuron's boundary, 0 for dead ones."""
+        counts = np.array([int(ties.tied.sum()) for ties in self.ties], dtype=int)
+        counts[self.dead] = 0
+        return counts
+
     def _largest(self, inner: Array) -> float:
         """The largest relative residual: hidden weights, output weights, intercept."""
         outer = np.linalg.norm(self.output, axis=1)
@@ -85,3 +97,8 @@ class FirstOrder:
         """The steepest descent of the hidden weights (d, m), as long as it is steep, and that of the output weights."""
         columns = [found.lower * found.direction for found in self.descents]
         return np.column_stack(columns) if columns else np.zeros((0, 0)), self.output
+
+
+def neuron_sizes(network: Network) -> Array:
+    """max(|w_j|, |a_j|), shape (m,)."""
+    return np.maximum(np.linalg.norm(network.hidden, axis=0), np.linalg.norm(network.output, axis=1))

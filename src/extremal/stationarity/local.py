@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import null_space
 
 from extremal.certificate import Certificate
-from extremal.design import Array, Design
+from extremal.design import Design
 from extremal.network import Network
 from extremal.problem import Problem
 from extremal.stationarity.first_order import FirstOrder
@@ -19,7 +19,7 @@ STRICT = 1e-3
 
 
 def is_local_minimum(
-    problem: Problem, network: Network, first: FirstOrder, certificate: Certificate, dead: Array, tol: float
+    problem: Problem, network: Network, first: FirstOrder, certificate: Certificate, tol: float
 ) -> bool | None:
     """What first order and the gauge tell of a directionally stationary network (problem and network in normal form).
 
@@ -35,7 +35,7 @@ def is_local_minimum(
     """
     if certificate.status.proven:
         return True
-    if dead.size:
+    if first.dead.size:
         return False if certificate.violation > tol else None
     if network.n_outputs == 1:
         return True

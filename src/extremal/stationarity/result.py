@@ -94,11 +94,11 @@ class Stationarity:
     descent_bound : float
         A proven upper bound on `descent_residual`; above it only if there were too many cells to visit.
     ties : integer array of shape (m,)
-        The rows on each neuron's boundary (0 where w_j = 0).
+        The rows on each neuron's boundary (0 for dead ones).
     wrong : integer array of shape (m,)
         The lines among them that carry ties of the wrong sign: lam_i . a_j > 0, added up over parallel rows.
     dead : integer array
-        The neurons with w_j = 0 and a_j = 0.
+        The neurons with w_j = 0 and a_j = 0, or smaller than tol times the largest. They have no residual.
     local_minimum : bool or None
         Whether the network is a local minimum; None where the tests do not tell.
     escape : Escape or None
@@ -156,9 +156,8 @@ class Stationarity:
         normal, scaling = self.problem.normalised(rotate=False)
         net = scaling.inverse(self.network)
         patterns, signs = [np.zeros((0, normal.design.n), dtype=bool)], [np.zeros(0)]
-        for w, a in zip(net.hidden.T, net.output[:, 0], strict=True):
-            if a == 0 or not w.any():
-                continue
+        for j in np.setdiff1d(np.flatnonzero(net.strength), self.dead):
+            w, a = net.hidden[:, j], net.output[j, 0]
             ties = Ties.of(normal.design, w, self.tie)
             sides = ties.cells(normal.design, w) if completions else np.ones((1, ties.tied.sum()), dtype=bool)
             own = np.repeat(ties.active[None], len(sides), axis=0)
