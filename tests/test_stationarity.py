@@ -418,6 +418,17 @@ def test_a_dead_neuron_turns_a_local_minimum_into_none():
     assert found.signed_program().value == pytest.approx(0.595, rel=1e-7)
 
 
+def test_a_vanishing_neuron_is_dead_whatever_its_direction():
+    """Its own residual, relative to its size, says nothing about the network."""
+    X, y = HELD_TIE
+    network = Network(np.column_stack([ONE_NEURON.hidden, [1e-9, -2e-9]]), [ROOT, 1e-9])
+    found = extremal.stationarity(network, X, y, beta=0.1)
+    assert found.dead.tolist() == [1]
+    assert found.kind is Kind.DIRECTIONAL
+    assert found.clarke_distance > 0
+    assert found.local_minimum is False
+
+
 # Invariances and input
 
 

@@ -185,7 +185,10 @@ def remainder(q: Array, B: Array, margin: float = 0.0) -> Array:
     t = np.linalg.lstsq(B.T, q, rcond=1e-12)[0]
     if np.any(t < margin) or np.any(t > 1 - margin):
         t = lsq_linear(B.T, q, bounds=(margin, 1 - margin), method="bvls", tol=1e-15, max_iter=100 * len(B)).x
-    return q - B.T @ t
+    rest, free = q - B.T @ t, (t > margin) & (t < 1 - margin)
+    if free.any():  # a short remainder is orthogonal to these up to the rounding of q; make it so up to its own
+        rest = rest - B[free].T @ np.linalg.lstsq(B[free].T, rest, rcond=1e-12)[0]
+    return rest
 
 
 def shortest(V: Array) -> float:
