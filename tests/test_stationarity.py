@@ -69,6 +69,7 @@ def test_the_zero_network_is_stationary_but_no_minimum_if_it_has_a_neuron():
     assert found.objective == 0.5
     assert found.escape.objective == pytest.approx(0.375, rel=1e-12)
     assert found.escape.network.width == 1
+    assert found.escape.slope == pytest.approx(0.5 - 1.0, rel=1e-12)  # beta - lam
     assert abs(found.escape.network.hidden[0, 0]) == pytest.approx(np.sqrt(0.5), rel=1e-5)
     problem = Problem.from_data([[1.0]], [1.0], beta=0.5, bias="none")
     assert pattern_program(problem, [[True]]).value == pytest.approx(0.375, rel=1e-7)
@@ -217,7 +218,6 @@ def test_the_plane_offers_every_kind():
 def test_dependent_ties_do_not_take_all_sides():
     """Of e_1, e_2 and e_1 + e_2 not every choice of sides is a cell: multipliers in a box would say stationary."""
     rows, lam = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), np.array([1.0, 1.0, -1.0])
-    # the limits are (0,0), (0,-1)+..: over the six cells sum lam s e is 0, (0,0), e_1 - (1,1), ...
     _, gradients = steepest_in_the_plane(rows, lam, np.zeros(2))
     inside_box = np.array([0.9, 0.9])  # theta = (.9, .9, 0)
     assert distance_from_hull(gradients - inside_box) > 0.5
