@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from extremal.gauge import GaugeBounds, gauge
     from extremal.network import Network
     from extremal.problem import Problem
+    from extremal.stationarity import Stationarity, stationarity
     from extremal.training import FitResult, Record, beta_max, fit, path
     from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
 
@@ -51,6 +52,7 @@ _ROOM_OF = {
     "ReLURegressor": "estimators",
     "ReLURegressorCV": "estimators",
     "Record": "training",
+    "Stationarity": "stationarity",
     "Status": "certificate",
     "TooManyCells": "arrangements",
     "arrangements": "arrangements",
@@ -66,6 +68,7 @@ _ROOM_OF = {
     "path": "training",
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
+    "stationarity": "stationarity",
 }
 _SUBMODULES = ("closed_forms", "datasets", "losses", "plotting", "programs")
 
@@ -86,6 +89,7 @@ __all__ = [
     "ReLURegressor",
     "ReLURegressorCV",
     "Record",
+    "Stationarity",
     "Status",
     "TooManyCells",
     "arrangements",
@@ -106,6 +110,7 @@ __all__ = [
     "programs",
     "sample_arrangements",
     "scenario_size",
+    "stationarity",
 ]
 
 

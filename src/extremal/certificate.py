@@ -224,6 +224,21 @@ def certify(
     ----------
     Pilanci & Ergen (ICML 2020) for strong duality; Wang, Lacotte & Pilanci (ICLR 2022) for the optimality check.
     """
+    problem = problem_of(network, X, y, beta=beta, loss=loss, intercept=intercept, sample_weight=sample_weight)
+    return certify_on(problem, network, tol=tol, time_limit=time_limit, random_state=random_state)
+
+
+def problem_of(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    beta: float,
+    loss: str | Loss,
+    intercept: bool | None,
+    sample_weight: ArrayLike | None,
+) -> Problem:
+    """The training problem that a given network is a point of; raises ValueError if it does not fit the data."""
     if intercept is None:
         intercept = bool(np.any(network.intercept))
     elif not intercept and np.any(network.intercept):
@@ -235,6 +250,18 @@ def certify(
             f"the network maps {network.n_features} features to {network.n_outputs} outputs; the data have "
             f"{problem.design.d - network.bias} and {problem.loss.shape[1]}"
         )
+    return problem
+
+
+def certify_on(
+    problem: Problem,
+    network: Network,
+    *,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+    random_state: int | np.random.Generator | None = 0,
+) -> Certificate:
+    """`certify` for a network that belongs to the problem's design."""
     normal, scaling = problem.normalised()
     inside = scaling.inverse(network)
     compile_kernels()

@@ -121,15 +121,17 @@ class Problem:
         rounding = 8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
         return best * lam, value(best) - rounding
 
-    def normalised(self) -> tuple[Problem, Scaling]:
+    def normalised(self, *, rotate: bool = True) -> tuple[Problem, Scaling]:
         """An equivalent problem in normal form, and the way back.
 
         The rows of X have norm at most about one, targets and total weight are of order one, and X has full column
-        rank. All factors are powers of two, so nothing is rounded but the rotation into the row space.
+        rank. All factors are powers of two, so nothing is rounded but the rotation into the row space; without it
+        the features, and what a network has outside the row space, stay as they are.
         """
         stretch = self.design.magnitude
         unit, tau, scale = self.loss.normalised()
-        design, basis = self.design.scaled(1.0 / stretch).row_space()
+        scaled = self.design.scaled(1.0 / stretch)
+        design, basis = scaled.row_space() if rotate else (scaled, None)
         beta = self.beta * (tau / scale) / stretch
         if not (np.isfinite(beta) and beta > 1e-280):
             raise ValueError("beta is too small or too large for the scale of X, y and the weights; rescale the data")
