@@ -19,6 +19,8 @@ from extremal.flow.ties import field_on, resolve
 LONGEST = 200
 #: A pull below this fraction of the largest row's moves nothing.
 STILL = 1e-10
+#: The weight of a wall, relative to the largest.
+HARD = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +32,17 @@ class Fate:
     settled: bool
 
 
-def fate(v: Array, side: Array, sign: float, lam: Array, X: Array, lines: Lines) -> Fate:
-    """The end of a neuron with direction v, on these sides (0: sliding) of the lines, for a multiplier that stays."""
+def fate(v: Array, side: Array, sign: float, lam: Array, X: Array, lines: Lines, walls: Array) -> Fate:
+    """The end of a neuron with direction v, on these sides (0: sliding) of the lines, for a multiplier that stays.
+
+    `walls` (n,) are labels -1/+1 of rows whose weight is without bound (0: an ordinary row).
+    """
     side = side.copy()
-    heavy = np.unique(lines.line[lam != 0])
+    size = float((np.abs(lam) * np.linalg.norm(X, axis=1)).max(initial=0.0))
+    lam = lam + HARD * float(np.abs(lam).max(initial=0.0)) * walls
+    heavy = lines.heavy(lam)
     plus, minus = lines.pulls(lam)
     N = lines.normals
-    size = float(np.abs(lam).max(initial=0.0) * np.linalg.norm(X, axis=1).max(initial=0.0))
     touching = heavy[side[heavy] == 0]
     g = np.zeros_like(v)
     for _ in range(LONGEST):

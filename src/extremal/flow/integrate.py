@@ -15,6 +15,7 @@ from scipy.optimize import brentq
 from extremal.design import Array
 from extremal.flow.crossings import crossings
 from extremal.flow.field import LOSSES, multipliers, outputs, project, rosenbrock
+from extremal.flow.field import field as field_at
 from extremal.flow.lines import Lines
 from extremal.flow.state import State
 from extremal.flow.ties import EDGE, resolve
@@ -107,6 +108,8 @@ class Flow:
         Tolerance of a step, absolute, in the directions and log norms.
     ties : {"on", "off", "slide"}
         The choice where the flow is not unique.
+    offset : float
+        log |w| is `state.log_norms` plus this; see `shrink`.
     """
 
     X: Array
@@ -122,6 +125,7 @@ class Flow:
     steps: int = 0
     evaluations: int = 0
     branches: int = 0
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         self.code = LOSSES[self.loss]
@@ -163,7 +167,8 @@ class Flow:
             self._resolve(neurons, lines, within=RETURN * step if fraction < RETURN else -1.0)
         if fraction > RETURN:
             self.held.clear()
-        self._bury()
+        for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
+            self.bury(i)
         self._record()
 
     def _try(self, step: float) -> tuple[Array, ...]:
@@ -313,14 +318,28 @@ class Flow:
             kind = EventKind.ON if on else EventKind.OFF
         self.recorder.event(self.time, kind, i, row)
 
-    def _bury(self) -> None:
-        """Neurons whose inner weights have reached zero stay there (relu'(0) = 0)."""
-        for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
-            self.dead[i] = True
-            self.side[i] = -np.sign(self.lines.coefficient[self.lines.first])
-            self.recorder.event(self.time, EventKind.DEATH, int(i))
-            self._settle(i)
-            self._look()
+    def bury(self, neuron: int) -> None:
+        """The neuron's inner weights have reached zero, where they stay (relu'(0) = 0)."""
+        self.dead[neuron] = True
+        self.side[neuron] = -np.sign(self.lines.coefficient[self.lines.first])
+        self.recorder.event(self.time, EventKind.DEATH, int(neuron))
+        self._settle(neuron)
+        self._look()
+
+    def rates(self) -> tuple[Array, Array]:
+        """d log |w| / d tau and |dv / d tau| of every neuron."""
+        V, a, kappa = self._arrays()
+        dV, da, *_ = field_at(
+            self.X, self.y, self.active, self.acting, self.sliding.orthonormal, self.sliding.start, V, a, kappa,
+            self.code, self.total,
+        )  # fmt: skip
+        return da, np.linalg.norm(dV, axis=1)
+
+    def shrink(self, log_factor: float) -> None:
+        """Divide all weights by e^log_factor and note it in `offset`: nothing is recorded from now on."""
+        self.state.log_norms = self.state.log_norms - log_factor
+        self.offset += log_factor
+        self._look()
 
     # ------------------------------------------------------------------------------------------------- upkeep
 
@@ -345,6 +364,8 @@ class Flow:
         return self.state.directions, self.state.log_norms, self.state.ratios
 
     def _record(self) -> None:
+        if self.offset:
+            return
         self.recorder.record(self.time, self.log_clock, *self._arrays(), sliding=self.sliding.count)
 
 

@@ -10,9 +10,10 @@ and lam_k = 0 on the others. The directions follow from lam, so that the unknown
 
     sum_i mass_i M_i lam = y,   lam^T M_i lam = 1,   M_i = D_i X P_i X^T D_i,
 
-the conditions of the convex problem  max y^T lam, lam^T M_i lam <= 1, y_k lam_k >= 0.  A conic solver finds the active
-sets, Newton's method the last digits. The cells are those of the flow, corrected where their solution leaves them; every
-condition is then checked, because a Newton point with the wrong active set says nothing about the flow.
+the conditions of max y^T lam, lam^T M_i lam <= 1, y_k lam_k >= 0. The convex program over the cells of the flow finds
+the active sets; neurons of its solution that would not stay in their cells are followed into the next ones, which join
+the program. Newton's method finds the last digits, and every condition is then checked, because a Newton point with the
+wrong active set says nothing about the flow.
 """
 
 from __future__ import annotations
@@ -20,30 +21,34 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
 
 from extremal.design import Array
 from extremal.flow.fate import fate
 from extremal.flow.integrate import Flow
-from extremal.flow.ties import field_on
+from extremal.programs.margin import margin_program_on
 
-#: Samples with a smaller share of the multiplier, and clusters with a smaller share of the mass, are left out at first.
-SUPPORT, MASS = 1e-4, 1e-4
+#: Neurons with a smaller share of the largest mass have no part in the program, if it can do without them.
+SHARES = (1e-2, 1e-4, 1e-6, 1e-9)
+#: The program says nothing about a flow whose value is this many times as large.
+FAR = 1.5
 #: Newton's method: iterations; and corrections of the active sets.
 ITERATIONS, CORRECTIONS = 20, 20
 #: A condition that is violated by more than this fails its check.
 TOLERANCE = 1e-9
-#: The residual at which Newton's method has converged, and what the conic solver calls active.
-CONVERGED, ACTIVE = 1e-12, 1e-6
+#: The residual at which Newton's method has converged; what is active in the program; what touches a hyperplane there.
+CONVERGED, ACTIVE, TOUCH = 1e-12, 1e-8, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Cluster:
-    """Neurons with one sign in one cell: `side` (H,) of the lines, 0 where they slide. In the limit, one neuron."""
+class Cell:
+    """The sides (H,) of the lines, 0 where it slides, of a neuron with output sign `sign`."""
 
     sign: float
     side: Array
-    members: Array
+
+    def key(self, lam: Array, flow: Flow) -> bytes:
+        """What identifies it as far as the rows with weight go."""
+        return np.append(self.side[flow.lines.heavy(lam + walls(flow))], self.sign).tobytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,116 +104,103 @@ class Limit:
 def limit_of(flow: Flow) -> Limit:
     """The KKT point that the flow is heading for, with every check; `failure` says which one does not hold."""
     seen = flow.acting
-    margins = flow.y * flow.f
-    if not seen.any() or margins[seen].min() <= 0:
+    if not seen.any() or (flow.y * flow.f)[seen].min() <= 0:
         return _nothing(flow, "the samples are not separated")
-    share = np.abs(flow.lam) * seen
-    mass = np.exp(2 * flow.state.log_norms)
-    support = np.flatnonzero(share > SUPPORT * share.max())
-    clusters = [c for c in _clusters(flow, support) if mass[c.members].sum() > MASS * mass.sum()]
-    for _ in range(CORRECTIONS):
-        solved = _solve(flow, support, clusters)
-        if solved is None:
-            return _nothing(flow, "the conditions have no solution")
-        lam, masses, residual = solved
-        kept = masses > 0
-        V = np.array([c.sign * _pull(flow, c, lam) for c in clusters])
-        fits = np.maximum(flow.X @ V[kept].T, 0.0) @ (np.array([c.sign for c in clusters])[kept] * masses[kept])
-        short = np.where(seen, flow.y * fits, np.inf)
-        short[support] = np.inf
-        if short.min() < 1 - TOLERANCE:
-            support = np.union1d(support, short.argmin())
-            continue
-        moved = [_followed(flow, c, lam) if keep else c for c, keep in zip(clusters, kept, strict=True)]
-        if all(a is b for a, b in zip(clusters, moved, strict=True)):
-            return _judged(flow, seen, clusters, kept, V, lam, masses, residual)
-        clusters = moved
+    for share in SHARES:
+        cells = _cells(flow, share)
+        for _ in range(CORRECTIONS):
+            lam, directions, signs = _program(flow, seen, cells)
+            if not len(signs):
+                break  # smaller neurons are needed to separate
+            if float(flow.y @ lam) * FAR < upper_bound(flow, seen):
+                return _nothing(flow, "the flow is far from what its cells allow")
+            resting = [_at_rest(flow, v, sign, lam) for v, sign in zip(directions, signs, strict=True)]
+            found = {cell.key(lam, flow): cell for cell in resting}
+            missing = [cell for cell in found.values() if not any(_covers(c, cell) for c in cells)]
+            if not missing:
+                return _judged(flow, seen, list(found.values()), lam)
+            cells = cells + missing
     return _nothing(flow, "the active sets do not settle")
 
 
-def _clusters(flow: Flow, support: Array) -> list[Cluster]:
-    """The neurons by sign and by their sides of the lines that carry weight."""
-    heavy = np.unique(flow.lines.line[support])
-    heavy = heavy[heavy >= 0]
-    groups: dict[bytes, list[int]] = {}
-    for i, sign in enumerate(np.sign(flow.state.ratios)):
-        if not flow.dead[i]:
-            groups.setdefault(np.append(flow.side[i, heavy], sign).tobytes(), []).append(i)
-    return [
-        Cluster(float(np.sign(flow.state.ratios[g[0]])), flow.side[g[0]].copy(), np.array(g)) for g in groups.values()
-    ]
+def upper_bound(flow: Flow, seen: Array) -> float:
+    """1/2 |theta|^2 / min q of the flow, on the samples that are seen."""
+    size = np.exp(2 * flow.state.log_norms) * (1 + flow.state.ratios**2)
+    return float(0.5 * size.sum() / (flow.y * flow.f)[seen].min())
 
 
-def _pull(flow: Flow, cluster: Cluster, lam: Array) -> Array:
-    """P X^T D lam."""
-    slides = np.flatnonzero(cluster.side == 0)
-    slides = slides[np.isin(slides, flow.lines.line[lam != 0])]
-    g0 = (flow.lines.active(cluster.side[None])[0] * lam) @ flow.X
-    none = np.zeros(len(slides))
-    return field_on(none, g0, flow.lines.normals[slides], none, none)
+def _cells(flow: Flow, share: float) -> list[Cell]:
+    """The cells and signs of the neurons that carry more than a share of the largest mass."""
+    mass = np.exp(2 * flow.state.log_norms)
+    signs = np.sign(flow.state.ratios)
+    heavy = np.flatnonzero((mass > share * mass.max()) & ~flow.dead)
+    found = {(flow.side[i].tobytes(), signs[i]): Cell(signs[i], flow.side[i].copy()) for i in heavy}
+    return list(found.values())
 
 
-def _followed(flow: Flow, cluster: Cluster, lam: Array) -> Cluster:
-    """The cluster in the cell in which it comes to rest; itself if it stays where it is."""
-    v = flow.state.directions[cluster.members[0]]
-    end = fate(v, cluster.side, cluster.sign, lam, flow.X, flow.lines)
-    heavy = np.unique(flow.lines.line[lam != 0])
-    if np.array_equal(end.side[heavy], cluster.side[heavy]):
-        return cluster
-    return replace(cluster, side=end.side)
+def _program(flow: Flow, seen: Array, cells: list[Cell]) -> tuple[Array, Array, Array]:
+    """lam (n,), and the directions and signs of the neurons, of the convex program over the closure of these cells.
+
+    The flow itself is feasible for it. Samples that no neuron sees have no margin, but they are walls: a neuron that
+    they attract would be on, and pushed back, and the others would see them.
+    """
+    patterns = flow.lines.active(np.array([np.where(c.side == 0, 1.0, c.side) for c in cells])) > 0
+    patterns[:, ~seen] = False
+    result = margin_program_on(flow.X, np.where(seen, flow.y, 0.0), patterns, np.array([c.sign for c in cells]))
+    lam = result.dual[:, 0].copy()
+    lam[np.abs(lam) < ACTIVE * np.abs(lam).max()] = 0.0
+    used = result.active
+    U = result.U[:, used]
+    size = np.linalg.norm(U, axis=0)
+    large = size > ACTIVE * size.sum()
+    return lam, (U[:, large] / size[large]).T, result.signs[used[large]]
 
 
-def _solve(flow: Flow, support: Array, clusters: list[Cluster]) -> tuple[Array, Array, float] | None:
-    """lam (n,), the masses, and the residual of the conditions; None if there is no solution."""
-    X, y = flow.X[support], flow.y[support]
-    factors = []
-    for c in clusters:
-        A = flow.lines.active(c.side[None])[0][support, None] * X
-        slides = np.intersect1d(np.flatnonzero(c.side == 0), flow.lines.line[support])
-        if len(slides):
-            N = flow.lines.normals[slides]
-            A = A - (np.linalg.pinv(N) @ (N @ A.T)).T
-        factors.append(A)
-    found = _conic(factors, y)
-    if found is None:
-        return None
-    mu, masses = found
-    rows, blocks = mu > ACTIVE * mu.max(), masses > ACTIVE * masses.sum()
-    polished = _newton([A[rows] for A, b in zip(factors, blocks, strict=True) if b], y[rows], (y * mu)[rows], masses[blocks])
-    if polished is None:
-        return None
-    lam, total = np.zeros(len(flow.y)), np.zeros(len(clusters))
-    lam[support[rows]], total[blocks] = polished[0], polished[1]
-    return lam, total, polished[2]
+def walls(flow: Flow) -> Array:
+    """The labels of the samples that no neuron sees, 0 for the others."""
+    return np.where(flow.acting, 0.0, flow.y)
 
 
-def _conic(factors: list[Array], y: Array) -> tuple[Array, Array] | None:
-    """max sum mu subject to mu >= 0 and |A_i^T (y mu)| <= 1: mu and the multipliers of the cones."""
-    import clarabel
+def _at_rest(flow: Flow, v: Array, sign: float, lam: Array) -> Cell:
+    """Where a neuron of direction v comes to rest under lam; hyperplanes it touches are open to decision.
 
-    k, d = len(y), factors[0].shape[1]
-    cone = np.vstack([np.vstack([np.zeros(k), -(A.T * y)]) for A in factors])
-    rhs = np.tile(np.append(1.0, np.zeros(d)), len(factors))
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10
-    solution = clarabel.DefaultSolver(
-        sparse.csc_matrix((k, k)),
-        -np.ones(k),
-        sparse.csc_matrix(np.vstack([-np.eye(k), cone])),
-        np.concatenate([np.zeros(k), rhs]),
-        [clarabel.NonnegativeConeT(k), *[clarabel.SecondOrderConeT(d + 1) for _ in factors]],
-        settings,
-    ).solve()
-    if "Solved" not in str(solution.status):
-        return None
-    return np.maximum(np.array(solution.x), 0.0), np.maximum(np.array(solution.z)[k :: d + 1], 0.0)
+    Rows without weight do not pull, and so do not stop it: their sides are those of where it ends.
+    """
+    end = fate(v, _sides(flow, v), sign, lam, flow.X, flow.lines, walls(flow))
+    side = _sides(flow, sign * end.pull)
+    heavy = flow.lines.heavy(lam + walls(flow))
+    side[heavy] = end.side[heavy]
+    return Cell(sign, side)
 
 
-def _newton(factors: list[Array], y: Array, lam: Array, masses: Array) -> tuple[Array, Array, float] | None:
-    """The conditions on the active sets, from a point near their solution; None without convergence."""
+def _sides(flow: Flow, v: Array) -> Array:
+    """The sides of the lines that v is on, 0 where it touches."""
+    z = flow.lines.normals @ v
+    return np.where(np.abs(z) <= TOUCH * np.linalg.norm(v), 0.0, np.sign(z))
+
+
+def _covers(cell: Cell, other: Cell) -> bool:
+    """Whether the other cell is in the closure of this one."""
+    here = np.where(cell.side == 0, 1.0, cell.side)
+    return cell.sign == other.sign and bool(np.all((other.side == 0) | (other.side == here)))
+
+
+def _factor(flow: Flow, cell: Cell, lam: Array) -> Array:
+    """The rows P x_k, zero where they are off: v = s factor^T lam."""
+    A = flow.lines.active(cell.side[None])[0][:, None] * flow.X
+    slides = flow.lines.heavy(lam + walls(flow))
+    slides = slides[cell.side[slides] == 0]
+    if len(slides):
+        N = flow.lines.normals[slides]
+        A = A - (np.linalg.pinv(N) @ (N @ A.T)).T
+    return A
+
+
+def _newton(factors: list[Array], y: Array, lam: Array) -> tuple[Array, Array, float] | None:
+    """lam, the masses and the residual of the conditions, from a lam near their solution; None without convergence."""
     M = np.array([A @ A.T for A in factors])
     p, best = len(M), np.inf
+    masses = np.linalg.lstsq((M @ lam).T, y, rcond=None)[0]
     for _ in range(ITERATIONS):
         ML = M @ lam
         residual = np.concatenate([masses @ ML - y, 0.5 * (ML @ lam - 1.0)])
@@ -224,43 +216,72 @@ def _newton(factors: list[Array], y: Array, lam: Array, masses: Array) -> tuple[
     return None
 
 
-def _judged(
-    flow: Flow, seen: Array, clusters: list[Cluster], kept: Array, V: Array, lam: Array, masses: Array, residual: float
-) -> Limit:
-    """The limit, and what speaks against it."""
-    members, growth, failure = np.full(flow.state.width, -1), np.zeros(flow.state.width), ""
-    for place, j in enumerate(np.flatnonzero(kept)):
-        members[clusters[j].members] = place
-        growth[clusters[j].members] = 1.0
-    if np.any(flow.y * lam < 0) or np.any(masses < 0):
-        failure = "a multiplier or a mass is negative"
-    z = flow.X @ V[kept].T
-    if np.any(z[~seen] > TOLERANCE * np.linalg.norm(flow.X[~seen], axis=1, keepdims=True)):
-        failure = "a neuron is about to see a sample that none sees"
-    for i in np.flatnonzero((members < 0) & ~flow.dead):
-        end = fate(
-            flow.state.directions[i], flow.side[i], float(np.sign(flow.state.ratios[i])), lam, flow.X, flow.lines
-        )
-        growth[i] = np.linalg.norm(end.pull)
-        if not end.settled:
-            failure = failure or "a small neuron wanders"
-        if growth[i] > 1 + TOLERANCE:
-            failure = failure or "a small neuron will outgrow the others"
-        if growth[i] > 0 and np.any((flow.X[~seen] @ end.pull) * np.sign(flow.state.ratios[i]) > 0):
-            failure = failure or "a small neuron is about to see a sample that none sees"
-    total = float(masses[kept].sum())
-    return Limit(
-        directions=V[kept],
-        signs=np.array([c.sign for c in clusters])[kept],
-        masses=masses[kept],
+def _judged(flow: Flow, seen: Array, cells: list[Cell], lam: Array) -> Limit:
+    """The limit with these cells, to the last digit, and what speaks against it."""
+    support = np.flatnonzero(lam)
+    factors = [_factor(flow, cell, lam) for cell in cells]
+    signs = np.array([cell.sign for cell in cells])
+    polished = _newton([A[support] for A in factors], flow.y[support], lam[support])
+    if polished is None:
+        return _nothing(flow, "Newton's method does not converge")
+    lam = lam.copy()
+    lam[support], masses, residual = polished
+    V = np.array([s * (A.T @ lam) for s, A in zip(signs, factors, strict=True)])
+    total = float(masses.sum())
+    limit = Limit(
+        directions=V,
+        signs=signs,
+        masses=masses,
         lam=lam,
         value=total,
         residual=max(residual, abs(total - float(flow.y @ lam)) / max(total, 1.0)),
         seen=seen,
-        members=members,
-        growth=growth,
-        failure=failure,
+        members=np.full(flow.state.width, -1),
+        growth=np.zeros(flow.state.width),
     )
+    failure = _objection(flow, limit, cells)
+    for i in np.flatnonzero(~flow.dead):
+        failure = failure or _follow(flow, i, limit, cells)
+    return replace(limit, failure=failure)
+
+
+def _objection(flow: Flow, limit: Limit, cells: list[Cell]) -> str:
+    """Which of the conditions does not hold; empty if all do."""
+    lam, V = limit.lam, limit.directions
+    if np.any(flow.y * lam < 0) or np.any(limit.masses < 0):
+        return "a multiplier or a mass is negative"
+    if np.any((flow.y * limit.fits(flow.X))[limit.seen] < 1 - TOLERANCE):
+        return "a margin is too small"
+    slack = TOLERANCE * np.linalg.norm(flow.X, axis=1)
+    if np.any((flow.X @ V.T > slack[:, None])[~limit.seen]):
+        return "a neuron is about to see a sample that none sees"
+    heavy = flow.lines.heavy(lam)
+    for cell, v in zip(cells, V, strict=True):
+        z = flow.lines.normals[heavy] @ v
+        if np.any(cell.side[heavy] * z < -TOLERANCE):
+            return "a neuron is about to cross a row"
+        if _at_rest(flow, v, cell.sign, lam).key(lam, flow) != cell.key(lam, flow):
+            return "a neuron is about to stop sliding"
+    return ""
+
+
+def _follow(flow: Flow, i: int, limit: Limit, cells: list[Cell]) -> str:
+    """What becomes of neuron i of the flow: noted in the limit, or said if it would upset the limit."""
+    sign = float(np.sign(flow.state.ratios[i]))
+    end = fate(flow.state.directions[i], flow.side[i], sign, limit.lam, flow.X, flow.lines, walls(flow))
+    limit.growth[i] = np.linalg.norm(end.pull)
+    keys = [cell.key(limit.lam, flow) for cell in cells]
+    key = Cell(sign, end.side).key(limit.lam, flow)
+    if key in keys:
+        limit.members[i] = keys.index(key)
+        return ""
+    if not end.settled:
+        return "a small neuron wanders"
+    if flow.lines.active(end.side[None])[0][~limit.seen].any():
+        return "a small neuron is about to see a sample that none sees"
+    if limit.growth[i] > 1 + TOLERANCE:
+        return "a small neuron will outgrow the others"
+    return ""
 
 
 def _nothing(flow: Flow, why: str) -> Limit:

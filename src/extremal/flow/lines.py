@@ -49,6 +49,10 @@ class Lines:
         """The rows (m, n) that are on where each neuron is on `side` (m, H) of the lines; none where it slides (0)."""
         return (side[:, self.line] * np.sign(self.coefficient) > 0).astype(np.float64)
 
+    def heavy(self, lam: Array) -> Array:
+        """The lines with a row that has weight."""
+        return np.unique(self.line[(lam != 0) & (self.line >= 0)])
+
     def pulls(self, lam: Array) -> tuple[Array, Array]:
         """What sum_k lam_k x_k has along each normal from the rows of its line, on the side + and on the side -."""
         pull = lam * self.coefficient

@@ -84,11 +84,12 @@ def loss_term(loss: Loss) -> Term:
 
 
 def margin_term(y: Array) -> Term:
-    """y_i f_i >= 1 for every row."""
-    n = len(y)
+    """y_i f_i >= 1 for every row with a label; a row with y_i = 0 has none."""
+    sample = np.flatnonzero(y)
+    y, n = y[sample], len(sample)
     none = np.zeros(n)
     cones = [("nonnegative", n)]
-    return Term(np.arange(n), none, none, none, -sparse.diags(y), -np.ones(n), cones, *_sides_of(y, np.inf))
+    return Term(sample, none, none, none, -sparse.diags(y), -np.ones(n), cones, *_sides_of(y, np.inf))
 
 
 def interpolation_term(y: Array) -> Term:

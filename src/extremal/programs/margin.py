@@ -85,6 +85,11 @@ def margin_program(
     return _solved(X, labels.target[:, 0], MarginObjective, patterns, signs, bias, intercept, tol, batch)
 
 
+def margin_program_on(X: Array, y: Array, patterns: Array, signs: Array) -> MarginResult:
+    """:func:`margin_program` for checked data; where y_i = 0 nothing is asked of f(x_i), but the patterns hold."""
+    return _solved(X, y, MarginObjective, patterns, signs, "none", False, 1e-8, None)
+
+
 def interpolation_program(
     X: ArrayLike,
     y: ArrayLike,
@@ -164,5 +169,5 @@ def _solved(
 
 def _with_margins(solution: ConvexSolution, design: Design, y: Array) -> ConvexSolution:
     """The multiple of a separating solution whose smallest margin, by its network, is one."""
-    margin = float((y * solution.network().evaluate(design)[:, 0]).min())
+    margin = float((y * solution.network().evaluate(design)[:, 0])[y != 0].min())
     return replace(solution, U=solution.U / margin, intercept=solution.intercept / margin)

@@ -179,14 +179,14 @@ class ConstraintObjective:
 
 @dataclass(frozen=True, eq=False)
 class MarginObjective(ConstraintObjective):
-    """y_i f(x_i) >= 1 for labels y; the dual has y_i lam_i >= 0 besides."""
+    """y_i f(x_i) >= 1 for labels y, nothing where y_i = 0; the dual has y_i lam_i >= 0 besides."""
 
     @cached_property
     def term(self) -> Term:
         return margin_term(self.target)
 
     def feasible(self, U: Array, outputs: Array, intercept: float) -> tuple[Array, float] | None:
-        margin = float((self.target * outputs).min())
+        margin = float((self.target * outputs)[self.target != 0].min())
         return (U / margin, intercept / margin) if margin > 0 else None
 
     def centred(self, lam: Array) -> Array:

@@ -1,0 +1,158 @@
+"""The course of one flow: on to its limit direction, to a standstill, or until the budget is spent.
+
+The recorded part ends when the smallest margin reaches `COLD`. Beyond it the softmax that makes the multiplier is as good
+as a minimum, and what is left are slow exchanges of mass, (|theta|^2)^(|g| - 1) for a neuron of growth |g|. They are
+followed at that temperature, the norms divided by a common factor after every step, to any |theta|.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from extremal.flow.integrate import Flow, StepFailure
+from extremal.flow.limit import Limit, limit_of, upper_bound
+
+#: Called after every step with the phase, tau, log |theta|, and the smallest margin.
+Progress = Callable[[str, float, float, float], None]
+
+#: The smallest margin at which the temperature is frozen, and the log |theta|^2 at which the slow motion is given up.
+COLD, FARTHEST = 1e4, 500.0
+#: |theta|^2 grows by this factor between two looks for the limit.
+LOOK = 3.0
+#: The gap to the limit: how large it may be at most, and how it has to shrink between two looks if it is above what the
+#: softmax leaves at the temperature reached.
+NEAR, SHRINKING, SOFT = 0.02, 0.9, 3.0
+#: Rates, per unit of loss-normalised time, below which nothing moves any more.
+STILL = 1e-7
+#: A shrinking neuron with this share of the mass has died when everything else stands still.
+NEGLIGIBLE = 1e-16
+#: The residual, relative to the targets, at which a network interpolates.
+INTERPOLATED = 1e-10
+
+
+class Ending(Enum):
+    """Why a course ended."""
+
+    LIMIT = "the limit direction was found"
+    INTERPOLATED = "the network interpolates"
+    STALLED = "nothing moves any more"
+    MAX_STEPS = "the steps are spent"
+    TIME_LIMIT = "the time is spent"
+    FARTHEST = "the slow motion did not end"
+    INTERRUPTED = "interrupted"
+    STEP_FAILURE = "the integrator found no step that is small enough"
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """How a flow ended, and the limit that it was last seen near (None before the data were separated)."""
+
+    ending: Ending
+    limit: Limit | None
+    gap: float
+    seconds: float
+
+
+def follow(flow: Flow, *, max_steps: int, time_limit: float, progress: Progress | None = None) -> Course:
+    """Take the flow to its end."""
+    began = time.monotonic()
+    watch = _Watch(flow)
+
+    def course(ending: Ending) -> Course:
+        return Course(ending, watch.limit, watch.gap, time.monotonic() - began)
+
+    try:
+        while flow.steps < max_steps:
+            flow.advance()
+            if progress is not None:
+                progress(watch.phase, flow.time, flow.offset + watch.log_norm, watch.margin)
+            if time.monotonic() - began > time_limit:
+                return course(Ending.TIME_LIMIT)
+            if flow.loss == "squared" and watch.interpolates():
+                return course(Ending.INTERPOLATED)
+            if watch.stands_still():
+                return course(Ending.STALLED)
+            if flow.loss != "squared":
+                if watch.arrived():
+                    return course(Ending.LIMIT)
+                watch.cool()
+                if 2 * (flow.offset + watch.log_norm) > FARTHEST:
+                    return course(Ending.FARTHEST)
+        return course(Ending.MAX_STEPS)
+    except KeyboardInterrupt:
+        return course(Ending.INTERRUPTED)
+    except StepFailure:
+        return course(Ending.STEP_FAILURE)
+
+
+class _Watch:
+    """What is looked at after every step."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.limit: Limit | None = None
+        self.gap = np.inf
+        self.next_look = -np.inf
+
+    @property
+    def log_norm(self) -> float:
+        """log |theta|, without the offset."""
+        a, kappa = self.flow.state.log_norms, self.flow.state.ratios
+        top = float(a.max())
+        return top + 0.5 * float(np.log((np.exp(2 * (a - top)) * (1 + kappa**2)).sum()))
+
+    @property
+    def margin(self) -> float:
+        """The smallest margin of the samples that some neuron sees."""
+        seen = self.flow.acting
+        return float((self.flow.y * self.flow.f)[seen].min()) if seen.any() else 0.0
+
+    @property
+    def phase(self) -> str:
+        """What the flow is doing."""
+        if self.flow.offset > 0:
+            return "slow exchange"
+        if self.margin > 0:
+            return "margins grow"
+        return "alignment" if self.log_norm < 0 else "separation"
+
+    def interpolates(self) -> bool:
+        return bool(np.abs(self.flow.y - self.flow.f).max() <= INTERPOLATED * np.abs(self.flow.y).max())
+
+    def stands_still(self) -> bool:
+        """Whether no neuron grows or turns; those that only shrink, and weigh nothing, are buried first."""
+        flow = self.flow
+        growth, turning = flow.rates()
+        if growth.max(initial=0.0) > STILL or turning[growth > -STILL].max(initial=0.0) > STILL:
+            return False
+        shrinking = np.flatnonzero((growth < -STILL) & ~flow.dead)
+        if not len(shrinking):
+            return True
+        mass = np.exp(2 * flow.state.log_norms)
+        if mass[shrinking].max() < NEGLIGIBLE * mass.max():
+            for i in shrinking:
+                flow.bury(i)
+        return False
+
+    def arrived(self) -> bool:
+        """Whether the flow has been seen closing in on the same KKT point twice."""
+        size = 2 * (self.flow.offset + self.log_norm)
+        if self.margin <= 0 or size < self.next_look:
+            return False
+        self.next_look = size + np.log(LOOK)
+        before, gap_before, self.limit = self.limit, self.gap, limit_of(self.flow)
+        self.gap = upper_bound(self.flow, self.limit.seen) / self.limit.value - 1 if self.limit.value > 0 else np.inf
+        same = before is not None and not before.failure and abs(before.value / self.limit.value - 1) < 1e-9
+        soft = SOFT * np.log(len(self.flow.y) + 1) / self.margin
+        closing = self.gap <= max(min(NEAR, SHRINKING * gap_before), soft)
+        return same and not self.limit.failure and -1e-9 <= self.gap and closing
+
+    def cool(self) -> None:
+        """Keep the smallest margin at `COLD` from where it has been reached."""
+        if self.margin > COLD or (self.flow.offset > 0 and self.margin > 0.5 * COLD):
+            self.flow.shrink(0.5 * np.log(self.margin / COLD))
