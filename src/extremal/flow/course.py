@@ -15,7 +15,7 @@ from enum import Enum
 import numpy as np
 
 from extremal.flow.integrate import Flow, StepFailure
-from extremal.flow.limit import Limit, limit_of, upper_bound
+from extremal.flow.limit import OUTGROWN, Limit, limit_of, upper_bound
 
 #: Called after every step with the phase, tau, log |theta|, and the smallest margin.
 Progress = Callable[[str, float, float, float], None]
@@ -24,6 +24,10 @@ Progress = Callable[[str, float, float, float], None]
 COLD, FARTHEST = 1e4, 500.0
 #: |theta|^2 grows by this factor between two looks for the limit.
 LOOK = 3.0
+#: Steps between two looks, which double while the looks show nothing.
+FIRST_PATIENCE, LAST_PATIENCE = 10, 320
+#: A neuron with this share of the largest mass matters.
+MATTERS = 1e-3
 #: The gap to the limit: how large it may be at most, and how it has to shrink between two looks if it is above what the
 #: softmax leaves at the temperature reached.
 NEAR, SHRINKING, SOFT = 0.02, 0.9, 3.0
@@ -97,7 +101,7 @@ class _Watch:
         self.flow = flow
         self.limit: Limit | None = None
         self.gap = np.inf
-        self.next_look = -np.inf
+        self.next_look, self.next_step, self.patience = -np.inf, 0, FIRST_PATIENCE
 
     @property
     def log_norm(self) -> float:
@@ -141,16 +145,33 @@ class _Watch:
 
     def arrived(self) -> bool:
         """Whether the flow has been seen closing in on the same KKT point twice."""
-        size = 2 * (self.flow.offset + self.log_norm)
-        if self.margin <= 0 or size < self.next_look:
+        flow, size = self.flow, 2 * (self.flow.offset + self.log_norm)
+        if self.margin <= 0 or size < self.next_look or flow.steps < self.next_step:
             return False
-        self.next_look = size + np.log(LOOK)
-        before, gap_before, self.limit = self.limit, self.gap, limit_of(self.flow)
-        self.gap = upper_bound(self.flow, self.limit.seen) / self.limit.value - 1 if self.limit.value > 0 else np.inf
-        same = before is not None and not before.failure and abs(before.value / self.limit.value - 1) < 1e-9
-        soft = SOFT * np.log(len(self.flow.y) + 1) / self.margin
-        closing = self.gap <= max(min(NEAR, SHRINKING * gap_before), soft)
-        return same and not self.limit.failure and -1e-9 <= self.gap and closing
+        before, gap_before, self.limit = self.limit, self.gap, limit_of(flow)
+        found = self.limit.value > 0
+        self.gap = upper_bound(flow, self.limit.seen) / self.limit.value - 1 if found else np.inf
+        self.patience = FIRST_PATIENCE if found else min(2 * self.patience, LAST_PATIENCE)
+        self.next_look, self.next_step = size + np.log(LOOK), flow.steps + self.patience
+        soft = SOFT * np.log(len(flow.y) + 1) / self.margin
+        closing = -1e-9 <= self.gap <= max(min(NEAR, SHRINKING * gap_before), min(soft, NEAR))
+        if before is None or not closing or not abs(before.value / self.limit.value - 1) < 1e-9:
+            return False
+        if self.limit.failure == OUTGROWN:
+            self._leap(self.limit)
+        return not self.limit.failure
+
+    def _leap(self, limit: Limit) -> None:
+        """On to where the first of the neurons that outgrow the others matters.
+
+        While they do not, lam stands still and the mass of a neuron is a power of |theta|^2, its growth the exponent.
+        """
+        flow = self.flow
+        mass = np.exp(2 * flow.state.log_norms)
+        rising = (limit.members < 0) & (limit.growth > 1)
+        wait = np.log(MATTERS * mass.max() / mass[rising]) / (limit.growth[rising] - 1)
+        if wait.min() > 0:
+            flow.leap(np.where(limit.members < 0, 0.5 * (limit.growth - 1), 0.0) * wait.min(), wait.min(), limit.value)
 
     def cool(self) -> None:
         """Keep the smallest margin at `COLD` from where it has been reached."""

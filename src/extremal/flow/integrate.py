@@ -24,7 +24,7 @@ from extremal.flow.trajectory import EventKind, Recorder
 #: The first step, the smallest one, and by how much a step may grow or shrink.
 FIRST, SMALLEST, GROW, SHRINK = 1e-2, 1e-14, 5.0, 0.1
 #: Tolerance of the outputs' error, weighted by |lam|, relative to that of the directions.
-OUTPUTS = 1e3
+OUTPUTS = 1e4
 #: A row is a tie at the start when |x . v| is below this fraction of |x|.
 TIE = 1e-14
 #: Events are at the same moment when they are within this fraction of a step.
@@ -362,6 +362,16 @@ class Flow:
 
     def _arrays(self) -> tuple[Array, Array, Array]:
         return self.state.directions, self.state.log_norms, self.state.ratios
+
+    def leap(self, gains: Array, log_size: float, value: float) -> None:
+        """Let |theta|^2 grow by e^log_size at a standing multiplier, y^T lam = `value`, while neurons gain or lose.
+
+        `gains` are what log |w| changes by, relative to |theta|.
+        """
+        self.state.log_norms = self.state.log_norms + gains
+        self.offset += 0.5 * log_size
+        self.time += 0.5 * log_size * value
+        self._look()
 
     def _record(self) -> None:
         if self.offset:

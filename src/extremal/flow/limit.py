@@ -37,6 +37,8 @@ ITERATIONS, CORRECTIONS = 20, 20
 TOLERANCE = 1e-9
 #: The residual at which Newton's method has converged; what is active in the program; what touches a hyperplane there.
 CONVERGED, ACTIVE, TOUCH = 1e-12, 1e-8, 1e-6
+#: The one failure that the passage of time mends by itself.
+OUTGROWN = "a small neuron will outgrow the others"
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,10 +241,9 @@ def _judged(flow: Flow, seen: Array, cells: list[Cell], lam: Array) -> Limit:
         members=np.full(flow.state.width, -1),
         growth=np.zeros(flow.state.width),
     )
-    failure = _objection(flow, limit, cells)
-    for i in np.flatnonzero(~flow.dead):
-        failure = failure or _follow(flow, i, limit, cells)
-    return replace(limit, failure=failure)
+    failures = [_objection(flow, limit, cells), *(_follow(flow, i, limit, cells) for i in np.flatnonzero(~flow.dead))]
+    failures.sort(key=lambda failure: (failure == "", failure == OUTGROWN))
+    return replace(limit, failure=failures[0])
 
 
 def _objection(flow: Flow, limit: Limit, cells: list[Cell]) -> str:
@@ -280,7 +281,7 @@ def _follow(flow: Flow, i: int, limit: Limit, cells: list[Cell]) -> str:
     if flow.lines.active(end.side[None])[0][~limit.seen].any():
         return "a small neuron is about to see a sample that none sees"
     if limit.growth[i] > 1 + TOLERANCE:
-        return "a small neuron will outgrow the others"
+        return OUTGROWN
     return ""
 
 
