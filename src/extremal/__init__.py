@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from extremal.certificate import Certificate, Status, certify
     from extremal.closed_forms import is_orthogonally_separable, is_spike_free
     from extremal.estimators import ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV
+    from extremal.flow import FlowResult, Verdict, flow
+    from extremal.flow.trajectory import Trajectory
     from extremal.gauge import GaugeBounds, gauge
     from extremal.network import Network
     from extremal.problem import Problem
@@ -40,6 +42,7 @@ _ROOM_OF = {
     "CellCount": "arrangements",
     "Certificate": "certificate",
     "FitResult": "training",
+    "FlowResult": "flow",
     "GaugeBounds": "gauge",
     "MinNormResult": "training.constrained",
     "MinNormStatus": "training.constrained",
@@ -55,11 +58,14 @@ _ROOM_OF = {
     "Stationarity": "stationarity",
     "Status": "certificate",
     "TooManyCells": "arrangements",
+    "Trajectory": "flow.trajectory",
+    "Verdict": "flow",
     "arrangements": "arrangements",
     "beta_max": "training",
     "certify": "certificate",
     "count_arrangements": "arrangements",
     "fit": "training",
+    "flow": "flow",
     "gauge": "gauge",
     "is_orthogonally_separable": "closed_forms",
     "is_spike_free": "closed_forms",
@@ -77,6 +83,7 @@ __all__ = [
     "CellCount",
     "Certificate",
     "FitResult",
+    "FlowResult",
     "GaugeBounds",
     "MinNormResult",
     "MinNormStatus",
@@ -92,6 +99,8 @@ __all__ = [
     "Stationarity",
     "Status",
     "TooManyCells",
+    "Trajectory",
+    "Verdict",
     "arrangements",
     "beta_max",
     "certify",
@@ -99,6 +108,7 @@ __all__ = [
     "count_arrangements",
     "datasets",
     "fit",
+    "flow",
     "gauge",
     "is_orthogonally_separable",
     "is_spike_free",

@@ -17,8 +17,27 @@ import numpy as np
 from extremal.flow.integrate import Flow, StepFailure
 from extremal.flow.limit import OUTGROWN, Limit, limit_of, upper_bound
 
-#: Called after every step with the phase, tau, log |theta|, and the smallest margin.
-Progress = Callable[[str, float, float, float], None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a run shows of itself: phase, tau, log10 |theta|^2, the smallest margin of the samples seen, |theta|^2-scaled.
+
+    `margin` is min q / |theta|^2, which tends to 1 / (2 P) at the limit's value P.
+    """
+
+    phase: str
+    time: float
+    size: float
+    margin: float
+
+    def __str__(self) -> str:
+        bound = f", 1/2 |theta|^2 at margin 1: {0.5 / self.margin:.6g}" if self.margin > 0 else ""
+        return f"{self.phase}: tau = {self.time:.4g}, |theta|^2 = 10^{self.size:.1f}{bound}"
+
+
+#: Called after every step.
+Progress = Callable[[Moment], None]
 
 #: The smallest margin at which the temperature is frozen, and the log |theta|^2 at which the slow motion is given up.
 COLD, FARTHEST = 1e4, 500.0
@@ -49,6 +68,7 @@ class Ending(Enum):
     TIME_LIMIT = "the time is spent"
     FARTHEST = "the slow motion did not end"
     INTERRUPTED = "interrupted"
+    DIVERGED = "the weights overflowed"
     STEP_FAILURE = "the integrator found no step that is small enough"
 
 
@@ -74,7 +94,7 @@ def follow(flow: Flow, *, max_steps: int, time_limit: float, progress: Progress 
         while flow.steps < max_steps:
             flow.advance()
             if progress is not None:
-                progress(watch.phase, flow.time, flow.offset + watch.log_norm, watch.margin)
+                progress(watch.moment)
             if time.monotonic() - began > time_limit:
                 return course(Ending.TIME_LIMIT)
             if flow.loss == "squared" and watch.interpolates():
@@ -124,6 +144,12 @@ class _Watch:
         if self.margin > 0:
             return "margins grow"
         return "alignment" if self.log_norm < 0 else "separation"
+
+    @property
+    def moment(self) -> Moment:
+        size = self.log_norm
+        log10 = 2 * (self.flow.offset + size) / np.log(10)
+        return Moment(self.phase, self.flow.time, log10, self.margin * float(np.exp(-2 * size)))
 
     def interpolates(self) -> bool:
         return bool(np.abs(self.flow.y - self.flow.f).max() <= INTERPOLATED * np.abs(self.flow.y).max())

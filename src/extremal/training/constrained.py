@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
+from extremal.arrangements.central import lines_through
 from extremal.arrangements.counting import cover_count
 from extremal.certificate import relative_gap
 from extremal.design import Array, Design
@@ -210,6 +211,19 @@ def min_norm(
     return _search(X, target[:, 0], False, bias, intercept, tol, time_limit, random_state)
 
 
+def impossible(X: Array, y: Array, *, bias: bool) -> MinNormResult | None:
+    """The proof that no network separates the labels y of X (with its column of ones if `bias`); None if one does."""
+    design = Design(X)
+    line, _ = lines_through(X)
+    ray = Task(design.scaled(1.0 / design.magnitude), y, True, False, line).ray
+    return None if ray is None else _no_network(ray, design.d - bias, bias, 0.0)
+
+
+def _no_network(ray: Array, features: int, bias: bool, seconds: float) -> MinNormResult:
+    nothing = Network.zero(features, 1, bias=bias)
+    return MinNormResult(nothing, np.inf, np.inf, ray, None, MinNormStatus.IMPOSSIBLE, 0, 0, seconds)
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """The data in units in which rows and targets are of order one, with a penalised bias (or none) in X."""
@@ -265,13 +279,6 @@ class Task:
         return lam
 
 
-def lines_of(design: Design) -> Array:
-    """The number of the line through the origin that carries each row; -1 for a zero row. Exact."""
-    from extremal.arrangements.central import Central
-
-    return Central.of(design).line_of
-
-
 def _search(
     X: ArrayLike,
     y: Array,
@@ -298,13 +305,10 @@ def _search(
     design = Design(np.column_stack([given.dense(), np.full(given.n, column)])) if column else given
     stretch, scale = design.magnitude, float(np.abs(y).max())
     normal, basis = design.scaled(1.0 / stretch).row_space()
-    task = Task(normal, y / scale, margins, intercept or bias == "free", lines_of(design))
+    task = Task(normal, y / scale, margins, intercept or bias == "free", lines_through(design.dense())[0])
     if task.ray is not None:
-        nothing = Network.zero(given.d - (bias == "penalized"), 1, bias=bias != "none")
-        lam = task.ray / scale
-        return MinNormResult(
-            nothing, np.inf, np.inf, lam, None, MinNormStatus.IMPOSSIBLE, 0, 0, time.monotonic() - began
-        )
+        features = given.d - (bias == "penalized")
+        return _no_network(task.ray / scale, features, bias != "none", time.monotonic() - began)
     state = generate(task, tol, time_limit or SECONDS, np.random.default_rng(random_state))
     network = _network(state.network, basis, stretch, scale, column, bias)
     weights = network.hidden[:-1] if column else network.hidden
