@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from extremal.closed_forms import is_orthogonally_separable, is_spike_free
     from extremal.estimators import ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV
     from extremal.flow import FlowResult, Verdict, flow
+    from extremal.flow.starts import FlowStatistics, flows
     from extremal.flow.trajectory import Trajectory
     from extremal.gauge import GaugeBounds, gauge
     from extremal.network import Network
@@ -43,6 +44,7 @@ _ROOM_OF = {
     "Certificate": "certificate",
     "FitResult": "training",
     "FlowResult": "flow",
+    "FlowStatistics": "flow.starts",
     "GaugeBounds": "gauge",
     "MinNormResult": "training.constrained",
     "MinNormStatus": "training.constrained",
@@ -66,6 +68,7 @@ _ROOM_OF = {
     "count_arrangements": "arrangements",
     "fit": "training",
     "flow": "flow",
+    "flows": "flow.starts",
     "gauge": "gauge",
     "is_orthogonally_separable": "closed_forms",
     "is_spike_free": "closed_forms",
@@ -84,6 +87,7 @@ __all__ = [
     "Certificate",
     "FitResult",
     "FlowResult",
+    "FlowStatistics",
     "GaugeBounds",
     "MinNormResult",
     "MinNormStatus",
@@ -109,6 +113,7 @@ __all__ = [
     "datasets",
     "fit",
     "flow",
+    "flows",
     "gauge",
     "is_orthogonally_separable",
     "is_spike_free",

@@ -7,7 +7,6 @@ record); `discrete` runs gradient descent and its relatives instead.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,7 +26,8 @@ from extremal.flow.trajectory import EventKind, Recorder, Trajectory
 from extremal.flow.verdict import Evidence, FlowResult, Verdict, judge
 from extremal.losses import Squared, SquaredHinge
 from extremal.network import Network
-from extremal.training.constrained import MinNormResult, MinNormStatus, impossible
+from extremal.training.constrained import MinNormResult, impossible
+from extremal.training.result import reporter
 
 __all__ = ["EventKind", "FlowResult", "Moment", "Trajectory", "Verdict", "flow"]
 
@@ -174,15 +174,14 @@ def flow(
     setting = Setting.of(X, y, loss, bias)
     _check_arguments(method, ties, tol, max_steps, time_limit, proof_time)
     start, earlier = _start(setting, init, width, balanced, random_state)
-    report = _reporter(progress)
-    if method == "flow":
-        compile_kernels()
-        course, trajectory, evaluations = _flowed(setting, start, earlier, ties, tol, max_steps, time_limit, report)
-    else:
-        course, trajectory, evaluations = _descended(
-            setting, start, earlier, method, step, max_steps, time_limit, report, random_state,
+    report, close = reporter(progress, str)
+    try:
+        course, trajectory, evaluations = _run(
+            setting, start, earlier, method, ties, tol, step, max_steps, time_limit, report, random_state,
             batch_size=batch_size, momentum=momentum, betas=betas,
         )  # fmt: skip
+    finally:
+        close()
     if earlier is not None:
         trajectory = earlier.joined(trajectory)
     if optimum is None and loss != "squared" and course.ending is not Ending.LIMIT:
@@ -193,6 +192,29 @@ def flow(
     return judge(evidence)
 
 
+def _run(
+    setting: Setting,
+    start: State,
+    earlier: Trajectory | None,
+    method: str,
+    ties: str,
+    tol: float,
+    step: float | None,
+    max_steps: int | None,
+    time_limit: float | None,
+    report: Callable[[Moment], None],
+    random_state: int,
+    **options: Any,
+) -> tuple[Course, Trajectory, int]:
+    """The flow or a discrete method: how it ended, its record, and the right-hand sides it took."""
+    if method == "flow":
+        compile_kernels()
+        return _flowed(setting, start, earlier, ties, tol, max_steps, time_limit, report)
+    return _descended(
+        setting, start, earlier, method, step, max_steps, time_limit, report, random_state, **options
+    )  # fmt: skip
+
+
 def _flowed(
     setting: Setting,
     start: State,
@@ -201,7 +223,7 @@ def _flowed(
     tol: float,
     max_steps: int | None,
     time_limit: float | None,
-    report: Callable[[Moment], None] | None,
+    report: Callable[[Moment], None],
 ) -> tuple[Course, Trajectory, int]:
     """The flow to its end."""
     time = 0.0 if earlier is None else float(earlier.time[-1]) * setting.stretch
@@ -224,7 +246,7 @@ def _descended(
     step: float | None,
     max_steps: int | None,
     time_limit: float | None,
-    report: Callable[[Moment], None] | None,
+    report: Callable[[Moment], None],
     random_state: int,
     **options: Any,
 ) -> tuple[Course, Trajectory, int]:
@@ -241,13 +263,13 @@ def _descended(
         time_limit=time_limit,
         rng=np.random.default_rng(random_state),
         recorder=recorder,
-        progress=None if report is None else _descent_report(report),
+        progress=_descent_report(report),
         time=0.0 if earlier is None else float(earlier.time[-1]),
         log_clock=-np.inf if earlier is None else float(earlier.log_clock[-1]),
         **options,
     )
     trajectory = recorder.finish(setting.X, setting.y, loss=setting.loss, method=method, bias=setting.bias)
-    return _course_of(setting, trajectory, found.state, found.stop, found.seconds), trajectory, found.gradients
+    return _course_of(setting, trajectory, found.state, found.stop, found.seconds), trajectory, int(found.gradients)
 
 
 def _course_of(setting: Setting, trajectory: Trajectory, state: State, stop: DescentStop, seconds: float) -> Course:
@@ -315,24 +337,6 @@ def _check_arguments(
         raise ValueError(f"time_limit must be positive, not {time_limit!r}")
     if not proof_time >= 0:
         raise ValueError(f"proof_time must not be negative, but is {proof_time!r}")
-
-
-def _reporter(progress: bool | Callable[[Moment], None]) -> Callable[[Moment], None] | None:
-    """The function that is called with every moment, at most ten times a second on a terminal."""
-    if callable(progress):
-        return progress
-    if not progress:
-        return None
-    import sys
-
-    last = [0.0]
-
-    def show(moment: Moment) -> None:
-        if time.monotonic() - last[0] > 0.1:
-            last[0] = time.monotonic()
-            print(f"\r\033[K{moment}", end="", file=sys.stderr, flush=True)
-
-    return show
 
 
 def _descent_report(report: Callable[[Moment], None]) -> Callable[[int, float, float], None]:

@@ -18,7 +18,6 @@ from extremal.flow.integrate import Flow, StepFailure
 from extremal.flow.limit import OUTGROWN, Limit, limit_of, upper_bound
 
 
-
 @dataclass(frozen=True)
 class Moment:
     """What a run shows of itself: phase, tau, log10 |theta|^2, the smallest margin of the samples seen, |theta|^2-scaled.

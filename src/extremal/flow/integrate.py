@@ -245,7 +245,9 @@ class Flow:
         tau = -(self.sliding.dual * g0[index]).sum(axis=1)
         line = self.sliding.line
         inwards = np.sign(plus - minus)[line]
-        return np.array([plus[line] - tau, tau - minus[line]]) * inwards + EDGE * np.abs(lam[self.acting]).max(initial=0.0)
+        return np.array([plus[line] - tau, tau - minus[line]]) * inwards + EDGE * np.abs(lam[self.acting]).max(
+            initial=0.0
+        )
 
     def _leaving(self, out: tuple[Array, ...]) -> tuple[float, Any]:
         """When the first neuron stops sliding (a fraction above 1 if none does): neuron, line, and the side it takes."""
@@ -256,7 +258,11 @@ class Flow:
             first = brentq(lambda s: float(self._slack(out, s).min()), 0.0, 1.0, xtol=1e-12)
         slack = self._slack(out, first)
         k = int(slack.min(axis=0).argmin())
-        return first, (int(self.sliding.neuron[k]), int(self.sliding.line[k]), 1.0 if slack[0, k] < slack[1, k] else -1.0)
+        return first, (
+            int(self.sliding.neuron[k]),
+            int(self.sliding.line[k]),
+            1.0 if slack[0, k] < slack[1, k] else -1.0,
+        )
 
     def _leave(self, neuron: int, line: int, side: float, at_once: bool) -> None:
         """Stop sliding: at the end of its box the pull is that of the side which the neuron now enters."""

@@ -98,9 +98,7 @@ class Limit:
 
     def scaled(self, stretch: float) -> Limit:
         """The limit for the data stretch * X."""
-        return replace(
-            self, masses=self.masses / stretch, lam=self.lam / stretch, value=self.value / stretch
-        )
+        return replace(self, masses=self.masses / stretch, lam=self.lam / stretch, value=self.value / stretch)
 
 
 def limit_of(flow: Flow) -> Limit:

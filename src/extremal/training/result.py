@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from extremal.certificate import Certificate, Status, relative_gap
 from extremal.network import Network
@@ -67,7 +68,9 @@ class FitResult:
 Progress = bool | Callable[[Record], None]
 
 
-def reporter(progress: Progress) -> tuple[Callable[[Record], None], Callable[[], None]]:
+def reporter(
+    progress: bool | Callable[[Any], None], words: Callable[[Any], str] | None = None
+) -> tuple[Callable[[Any], None], Callable[[], None]]:
     """(report, close) for a `progress` argument: nothing, a live line on the terminal, or a user's function."""
     if callable(progress):
         return progress, lambda: None
@@ -75,9 +78,10 @@ def reporter(progress: Progress) -> tuple[Callable[[Record], None], Callable[[],
         return lambda record: None, lambda: None
     from rich.console import Console
 
+    words = words or describe
     status = Console(stderr=True).status("training")
     status.start()
-    return lambda record: status.update(describe(record)), status.stop
+    return lambda record: status.update(words(record)), status.stop
 
 
 def describe(record: Record) -> str:
