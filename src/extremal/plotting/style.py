@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,36 @@ def axes(ax: Axes | None) -> Axes:
     from matplotlib import pyplot
 
     return pyplot.subplots(layout="constrained")[1]
+
+
+def solid_axes(ax: Axes | None) -> Any:
+    """Axes of three dimensions.
+
+    Raises
+    ------
+    ValueError
+        If the axes given have two.
+    """
+    if ax is None:
+        from matplotlib import pyplot
+
+        return pyplot.figure(layout="constrained").add_subplot(projection="3d")
+    if ax.name != "3d":
+        raise ValueError('this picture needs axes of three dimensions: figure.add_subplot(projection="3d")')
+    return ax
+
+
+def flat_axes(ax: Axes | None) -> Axes:
+    """Axes of two dimensions.
+
+    Raises
+    ------
+    ValueError
+        If the axes given have three.
+    """
+    if ax is not None and ax.name == "3d":
+        raise ValueError("this picture needs axes of two dimensions; these have three")
+    return axes(ax)
 
 
 def lighten(ax: Axes) -> None:
