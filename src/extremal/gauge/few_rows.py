@@ -8,7 +8,6 @@ are tried; a candidate outside the cell it was made for is still a point of the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -19,16 +18,8 @@ from extremal.design import Array
 MOST_ROWS = 6
 
 
-@dataclass(frozen=True, eq=False)
-class GaugeValues:
-    """g at k multipliers: `values` (k,), and the points +-(X u)_+ of (k, n) with lam^T point = g(lam)."""
-
-    values: Array
-    points: Array
-
-
-def gauge_values(X: Array, Lam: Array) -> GaugeValues:
-    """g(lam) = max over |u| <= 1 of |lam^T (X u)_+| for each row lam of Lam, with a maximiser.
+def gauge_values(X: Array, Lam: Array) -> Array:
+    """g(lam) = max over |u| <= 1 of |lam^T (X u)_+| for each row lam of Lam, shape (k,).
 
     Parameters
     ----------
@@ -40,21 +31,36 @@ def gauge_values(X: Array, Lam: Array) -> GaugeValues:
     ValueError
         If X has more rows, or the shapes do not fit together.
     """
+    return np.max([np.abs((Lam * points).sum(axis=1)) for points in _points(X, Lam)], axis=0, initial=0.0)
+
+
+def touched_points(X: Array, lam: Array, tol: float = 1e-3) -> Array:
+    """The points (X u)_+ of the rectified ellipsoid with |lam^T (X u)_+| >= (1 - tol) g(lam), shape (k, n).
+
+    One point for each face on which there is a maximiser, up to the tolerance, the best first.
+    """
+    found = np.concatenate([np.zeros((0, len(lam))), *_points(X, lam[None])])
+    values = np.abs(found @ lam)
+    best = float(values.max(initial=0.0))
+    order = np.argsort(-values, kind="stable")
+    kept: list[Array] = []
+    for point in found[order[(values[order] > 0) & (values[order] >= (1 - tol) * best)]]:
+        if all(np.linalg.norm(point - other) > np.sqrt(tol) * np.linalg.norm(other) for other in kept):
+            kept.append(point)
+    return np.array(kept).reshape(-1, len(lam))
+
+
+def _points(X: Array, Lam: Array) -> Iterator[Array]:
+    """(X u)_+ of (k, n) for every unit vector u that is a candidate for the rows of Lam."""
     X, Lam = np.asarray(X, dtype=np.float64), np.asarray(Lam, dtype=np.float64)
     if X.ndim != 2 or len(X) > MOST_ROWS or Lam.shape[1:] != (len(X),):
         raise ValueError(f"needs X of (n, d) with n <= {MOST_ROWS} and Lam of (k, n); got {X.shape} and {Lam.shape}")
     stretch = float(np.abs(X).max(initial=0.0)) or 1.0
-    rows = X / stretch
-    values, points = np.zeros(len(Lam)), np.zeros_like(Lam)
-    for candidates in _candidates(rows, Lam):
+    rows, largest = X / stretch, np.abs(Lam).max(axis=1, initial=0.0)
+    for candidates in _candidates(rows, Lam / np.where(largest > 0, largest, 1.0)[:, None]):
         size = np.linalg.norm(candidates, axis=1)
-        size[size <= 1e-14 * np.abs(Lam).max(axis=1)] = np.inf  # nothing but rounding
-        found = np.maximum(candidates @ rows.T, 0) / size[:, None]
-        for sign in (1.0, -1.0):
-            reached = sign * (Lam * found).sum(axis=1)
-            better = reached > values
-            values[better], points[better] = reached[better], sign * found[better]
-    return GaugeValues(stretch * values, stretch * points)
+        size[size <= 1e-14] = np.inf  # nothing but rounding
+        yield stretch * np.maximum(candidates @ rows.T / size[:, None], 0)
 
 
 def _candidates(X: Array, Lam: Array) -> Iterator[Array]:

@@ -100,7 +100,15 @@ def plot_events(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(TAU)
     entries = [*bars, *ax.get_legend_handles_labels()[0]]
     if entries:
-        ax.legend(handles=entries, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False, fontsize="small", borderpad=0)
+        ax.legend(
+            handles=entries,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=5,
+            frameon=False,
+            fontsize="small",
+            borderpad=0,
+        )
     lighten(ax)
     ax.grid(False)
     return ax

@@ -132,7 +132,9 @@ def compare(
         If there is nothing to compare, the data differ, labels or clocks do not fit, or no run separates the labels.
     """
     if not trajectories or len(labels) != len(trajectories):
-        raise ValueError(f"{len(trajectories)} trajectories and {len(labels)} labels: give a label for each, at least one")
+        raise ValueError(
+            f"{len(trajectories)} trajectories and {len(labels)} labels: give a label for each, at least one"
+        )
     for one in trajectories:
         _check(one)
         first = trajectories[0]

@@ -10,13 +10,15 @@ from extremal.plotting.style import BLUE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import Colormap, Normalize
 
     from extremal.design import Array
     from extremal.flow.trajectory import Trajectory
 
-#: Time as colour; the first and the last shades, too pale or too dark to be told from paper and ink, are not used.
-TIME = "viridis_r"
+#: The palest shades of viridis, hard to tell from paper, are not used for time.
+PALEST = 0.1
+#: Ends closer to each other than this, with the same sign, are marked as one.
+SAME = 0.02
 #: Neurons with a smaller fraction of the mass of the largest one are drawn as dying.
 SMALL = 1e-3
 #: The number of neurons and rows up to which each is labelled.
@@ -80,13 +82,21 @@ def colour_of_time(trajectory: Trajectory) -> Normalize:
     return Normalize(start, end if end > start else start + 1.0)
 
 
+def time_map() -> Colormap:
+    """Time as colour, from pale to dark."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["viridis_r"](np.linspace(PALEST, 1, 256)))
+
+
 def timed_line(ax: Any, points: Array, time: Array, scale: Normalize, **style: Any) -> None:
     """A line through points (T, 2) or (T, 3) in the colours of time; points that are NaN interrupt it."""
     from matplotlib.collections import LineCollection
 
     pieces = np.stack([points[:-1], points[1:]], axis=1)
     drawn = np.isfinite(pieces).all(axis=(1, 2))
-    options: dict[str, Any] = {"cmap": TIME, "norm": scale, "array": time[:-1][drawn], "capstyle": "round", **style}
+    options: dict[str, Any] = {"cmap": time_map(), "norm": scale, "array": time[:-1][drawn], "capstyle": "round", **style}
     if points.shape[1] == 2:
         ax.add_collection(LineCollection(list(pieces[drawn]), **options), autolim=True)
         return
@@ -96,22 +106,38 @@ def timed_line(ax: Any, points: Array, time: Array, scale: Normalize, **style: A
         ax.add_collection3d(Line3DCollection(list(pieces[drawn]), **options), autolim=False)
 
 
-def mark_ends(ax: Any, points: Array, sign: Array, share: Array, **style: Any) -> None:
-    """Triangles where the neurons end, up for positive and down for negative outputs, their area the mass."""
-    for side, marker, name in ((1, "^", "positive"), (-1, "v", "negative")):
+def merged(points: Array, sign: Array, share: Array) -> tuple[Array, Array, Array]:
+    """Points of the same sign that coincide in a picture as one, with the sum of their shares."""
+    left = list(np.argsort(-share))
+    kept, total = [], []
+    while left:
+        first = left[0]
+        near = [i for i in left if sign[i] == sign[first] and np.abs(points[i] - points[first]).max() < SAME]
+        kept.append(first)
+        total.append(share[near].sum())
+        left = [i for i in left if i not in set(near)]
+    return points[kept], sign[kept], np.array(total)
+
+
+def mark_ends(ax: Any, points: Array, sign: Array, share: Array, *, unit: float | Array = 1.0, **style: Any) -> None:
+    """Triangles where the neurons end, up for positive and down for negative outputs, their area the share of the mass.
+
+    Those that are not finite are left out; `unit` is the size of the picture.
+    """
+    known = np.isfinite(points).all(axis=1)
+    points, sign, share = merged(points[known] / unit, sign[known], share[known])
+    for side, marker in ((1, "^"), (-1, "v")):
         chosen = sign == side
-        if not chosen.any():
-            continue
-        size = 14 + 130 * share[chosen] / share.max(initial=1e-300)
         look: dict[str, Any] = {"color": sign_colour(side), "edgecolor": "white", "linewidth": 0.7, "zorder": 6, **style}
-        ax.scatter(*points[chosen].T, s=size, marker=marker, label=f"{name} output weight", **look)
+        if chosen.any():
+            ax.scatter(*(unit * points[chosen]).T, s=12 + 200 * share[chosen], marker=marker, **look)
 
 
 def time_bar(ax: Axes, scale: Normalize, **options: Any) -> None:
     from matplotlib.cm import ScalarMappable
 
     figure: Any = ax.figure
-    figure.colorbar(ScalarMappable(scale, TIME), ax=ax, label=TAU, **{"shrink": 0.8, "pad": 0.03, **options})
+    figure.colorbar(ScalarMappable(scale, time_map()), ax=ax, label=TAU, **{"shrink": 0.8, "pad": 0.03, **options})
 
 
 def mark_signs(handles: list[Any] | None = None, *, ends: bool = False) -> list[Any]:
