@@ -34,6 +34,12 @@ def gauge_values(X: Array, Lam: Array) -> Array:
     return np.max([np.abs((Lam * points).sum(axis=1)) for points in _points(X, Lam)], axis=0, initial=0.0)
 
 
+def best_faces(X: Array, Lam: Array) -> Array:
+    """For each row lam of Lam the number of the face and side at which the gauge is reached, shape (k,)."""
+    sides = [side * (Lam * points).sum(axis=1) for points in _points(X, Lam) for side in (1.0, -1.0)]
+    return np.argmax(sides, axis=0) if sides else np.zeros(len(Lam), dtype=int)
+
+
 def touched_points(X: Array, lam: Array, tol: float = 1e-3) -> Array:
     """The points (X u)_+ of the rectified ellipsoid with |lam^T (X u)_+| >= (1 - tol) g(lam), shape (k, n).
 

@@ -117,9 +117,7 @@ def _draw_circle(ax: Axes, trajectory: Trajectory) -> None:
     turn = np.linspace(0, 2 * np.pi, 361)
     for radius in (INNER, 1.0):
         ax.plot(radius * np.cos(turn), radius * np.sin(turn), color="0.75", linewidth=0.8, zorder=1)
-    for x, y in zip(trajectory.X, trajectory.y, strict=True):
-        if x.any():
-            _draw_line_of_row(ax, x / np.linalg.norm(x), y)
+    draw_rows(ax, trajectory)
     for i in np.argsort(share):
         path, time = refined(trajectory.directions[:, i], trajectory.time)
         radius = INNER + (1 - INNER) * scale(time)
@@ -133,6 +131,13 @@ def _draw_circle(ax: Axes, trajectory: Trajectory) -> None:
     ax.legend(
         handles=mark_signs(ends=True), loc="lower left", bbox_to_anchor=(0, -0.05), frameon=False, fontsize="small"
     )
+
+
+def draw_rows(ax: Axes, trajectory: Trajectory) -> None:
+    """The rows around the unit circle: where they point, and where they switch."""
+    for x, y in zip(trajectory.X, trajectory.y, strict=True):
+        if x.any():
+            _draw_line_of_row(ax, x / np.linalg.norm(x), y)
 
 
 def _draw_line_of_row(ax: Axes, unit: Array, y: float) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Points on a quarter of a circle.
 FINE = 48
+#: From this ratio on the sides of a picture are not in proportion.
+SLIM = 4.0
 
 
 def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: ArrayLike | None = None) -> Axes:
@@ -59,10 +61,7 @@ def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: Array
     ax = flat_axes(ax) if n == 2 else solid_axes(ax)
     X, share, sign = trajectory.X, shares(trajectory), signs(trajectory)
     reach = float(np.linalg.norm(X, axis=1).max(initial=0.0)) or 1.0
-    if n == 3:
-        look_from(ax, np.array([1.0, 0.75, 0.6]))
-    for patch in ellipsoid(X):
-        _draw_patch(ax, patch)
+    draw_ellipsoid(ax, X)
     scale, small = colour_of_time(trajectory), is_small(share)
     for i in np.argsort(share):
         path, time = refined(trajectory.directions[:, i], trajectory.time)
@@ -70,16 +69,33 @@ def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: Array
     ends = np.maximum(trajectory.directions[-1] @ X.T, 0)
     mark_ends(ax, ends, sign, share, unit=reach, **({"depthshade": False} if n == 3 else {}))
     touched = touched_points(X, lam)
-    star: dict[str, Any] = {"marker": "*", "s": 190, "facecolor": "none", "edgecolor": "black", "linewidth": 1.1, "zorder": 7}
+    star: dict[str, Any] = {
+        "marker": "*",
+        "s": 190,
+        "facecolor": "none",
+        "edgecolor": "black",
+        "linewidth": 1.1,
+        "zorder": 7,
+    }
     ax.scatter(*touched.T, label="touched by λ", **star, **({"depthshade": False} if n == 3 else {}))
     if n == 2:
         _draw_supports(ax, lam, float(gauge_values(X, lam[None])[0]), reach)
-    _finish(ax, n, reach, "(Xu)")
     time_bar(ax, scale, shrink=0.7)
     handles = [*mark_signs(ends=True), *ax.get_legend_handles_labels()[0]]
-    place: dict[str, Any] = {"loc": "upper right"} if n == 2 else {"loc": "upper left"}
+    place: dict[str, Any] = {"loc": "upper left"}
+    if n == 2:
+        place |= {"bbox_to_anchor": (0, -0.12), "ncols": 2}
     ax.legend(handles=handles, frameon=False, fontsize="small", **place)
     return ax
+
+
+def draw_ellipsoid(ax: Any, X: Array) -> None:
+    """The rectified ellipsoid alone, on axes of as many dimensions as X has rows."""
+    if len(X) == 3:
+        look_from(ax, np.array([1.0, 0.75, 0.6]))
+    for patch in ellipsoid(X):
+        _draw_patch(ax, patch)
+    _scale_axes(ax, X)
 
 
 def ellipsoid(X: Array) -> Iterator[Array]:
@@ -178,17 +194,18 @@ def multiplier(trajectory: Trajectory, lam: ArrayLike | None) -> Array:
     return found
 
 
-def _finish(ax: Any, n: int, reach: float, name: str) -> None:
-    labels = [f"({name[1:-1]}){'₁₂₃'[k]} rectified" for k in range(n)]
-    top = 1.08 * reach
-    ax.set_xlabel(labels[0])
-    ax.set_ylabel(labels[1])
-    if n == 2:
-        ax.set(xlim=(-0.06 * reach, top), ylim=(-0.06 * reach, top))
-        ax.set_aspect("equal")
+def _scale_axes(ax: Any, X: Array) -> None:
+    """Axes as long as the rows: z_k = (x_k . u)_+ is at most |x_k|."""
+    size = np.linalg.norm(X, axis=1)
+    size = np.maximum(size, 0.05 * size.max(initial=0.0)) if size.any() else np.ones(len(X))
+    low = -0.06 if len(X) == 2 else 0.0
+    ax.set(
+        xlabel="(x₁·u)₊", ylabel="(x₂·u)₊", xlim=(low * size[0], 1.08 * size[0]), ylim=(low * size[1], 1.08 * size[1])
+    )
+    if len(X) == 2:
+        ax.set_aspect("equal" if size.max() < SLIM * size.min() else "auto")
         lighten(ax)
         return
-    ax.set(xlim=(0, reach), ylim=(0, reach), zlim=(0, reach))
-    ax.set_zlabel(labels[2])
+    ax.set(zlabel="(x₃·u)₊", zlim=(0, 1.08 * size[2]))
     ax.set_box_aspect((1, 1, 1), zoom=0.9)
     ax.tick_params(labelsize="x-small", colors=GREY)

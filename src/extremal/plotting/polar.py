@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extremal.gauge.few_rows import gauge_values
+from extremal.gauge.few_rows import best_faces, gauge_values
 from extremal.plotting.ellipsoid import check_rows, multiplier
 from extremal.plotting.runs import colour_of_time, time_bar, timed_line
 from extremal.plotting.sphere import look_from, octant_triangles
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from extremal.design import Array
     from extremal.flow.trajectory import Trajectory
 
-#: Directions around the circle, and on an edge of an octant of the sphere.
-AROUND, EDGE = 1440, 40
-#: An unbounded set is cut at this multiple of its smallest radius.
-FAR = 20.0
+#: Directions around the circle, and on an edge of an octant of the sphere, which is halved so often where faces meet.
+AROUND, EDGE, REFINED = 1440, 32, 4
+#: The set is cut at this multiple of the path's extent.
+FAR = 1.25
+#: From this ratio on the sides of a picture are not in proportion.
+SLIM = 4.0
+#: Where the light comes from, seen from the orthant of the labels.
+LIGHT = np.array([0.25, 0.55, 0.8])
 
 
 def plot_polar(
@@ -64,30 +68,39 @@ def plot_polar(
     X, y = trajectory.X, trajectory.y
     path = on_boundary(X, trajectory.lam)
     orthant = np.where(y >= 0, 1.0, -1.0)
-    reach = float(np.nanmin(np.linalg.norm(on_boundary(X, np.vstack([np.eye(n), -np.eye(n)])), axis=1), initial=np.inf))
-    reach = reach if np.isfinite(reach) else 1.0
+    end = on_boundary(X, path[-1:] if lam is None else multiplier(trajectory, lam)[None])
+    extent = _extent(np.vstack([path, end]))
     if n == 2:
-        radius = _draw_region(ax, X, orthant, FAR * reach)
+        _draw_region(ax, X, orthant, extent, np.vstack([path, end]))
     else:
         look_from(ax, orthant * np.array([1.0, 0.8, 0.65]))
-        radius = _draw_surface(ax, X, orthant, FAR * reach)
+        _draw_surface(ax, X, orthant, extent)
     scale = colour_of_time(trajectory)
     timed_line(ax, path, trajectory.time, scale, linewidth=2.6, zorder=4)
     solid: dict[str, Any] = {"depthshade": False} if n == 3 else {}
-    ax.scatter(*path[:1].T, s=30, facecolor="white", edgecolor="black", zorder=6, label="λ / g(λ) at the start", **solid)
+    ax.scatter(
+        *path[:1].T, s=30, facecolor="white", edgecolor="black", zorder=6, label="λ / g(λ) at the start", **solid
+    )
     ax.scatter(*path[-1:].T, s=42, facecolor="black", edgecolor="white", zorder=6, label="at the end", **solid)
     if lam is not None:
-        end = on_boundary(X, multiplier(trajectory, lam)[None])
-        star: dict[str, Any] = {"marker": "*", "s": 210, "facecolor": "none", "edgecolor": "black", "zorder": 7, **solid}
+        star: dict[str, Any] = {
+            "marker": "*",
+            "s": 210,
+            "facecolor": "none",
+            "edgecolor": "black",
+            "zorder": 7,
+            **solid,
+        }
         ax.scatter(*end.T, label="limit", **star)
     level, name = (optimum, "P*") if optimum is not None else (value, "the value of the limit")
     if level is not None and n == 2:
         nearest = y * level / (y @ y)
         ax.axline(nearest, nearest + np.array([-y[1], y[0]]), color=GREEN, linewidth=1.2, linestyle="--", zorder=3)
         ax.plot([], [], color=GREEN, linewidth=1.2, linestyle="--", label=f"yᵀλ = {name}")
-    _finish(ax, n, orthant, radius)
+    _finish(ax, n, orthant, extent)
     time_bar(ax, scale, shrink=0.7)
-    ax.legend(frameon=False, fontsize="small", loc="best" if n == 2 else "upper left")
+    below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.12), "ncols": 3}
+    ax.legend(frameon=False, fontsize="small", **(below if n == 2 else {"loc": "upper left"}))
     return ax
 
 
@@ -102,24 +115,31 @@ def on_boundary(X: Array, Lam: Array) -> Array:
     return found
 
 
-def _clipped(X: Array, directions: Array, far: float) -> Array:
-    """Points of the boundary, and where it is farther away than that, points at distance `far`."""
+def _extent(points: Array) -> Array:
+    """The largest |lam_k| on the way, none smaller than a hundredth of the largest; the picture is scaled to it."""
+    size = np.nanmax(np.abs(points), axis=0, initial=0.0)
+    size = np.where(size > 0, size, 1.0)
+    return np.maximum(size, 0.01 * size.max())
+
+
+def _clipped(X: Array, directions: Array, extent: Array) -> Array:
+    """Points of the boundary; where it is outside the box of FAR times the extent, points of the box's surface."""
     points = on_boundary(X, directions)
-    size = np.linalg.norm(points, axis=1)
-    outside = ~(size < far)
-    points[outside] = far * directions[outside] / np.linalg.norm(directions[outside], axis=1, keepdims=True)
-    return points
+    far = FAR / np.max(np.abs(directions) / extent, axis=1, keepdims=True) * directions
+    inside = (np.abs(points) <= np.abs(far) * (1 + 1e-12)).all(axis=1)
+    return np.where(inside[:, None], points, far)
 
 
-def _draw_region(ax: Axes, X: Array, orthant: Array, far: float) -> float:
-    """The set in the plane, its part in the orthant of the labels darker; its largest radius there."""
+def _draw_region(ax: Axes, X: Array, orthant: Array, extent: Array, path: Array) -> None:
+    """The set in the plane, its part in the orthant of the labels darker; the directions of the path are on its edge."""
     turn = np.linspace(0, 2 * np.pi, AROUND + 1)
-    boundary = _clipped(X, np.column_stack([np.cos(turn), np.sin(turn)]), far)
+    known = path[np.isfinite(path).all(axis=1)] / extent
+    turn = np.union1d(turn, np.mod(np.arctan2(known[:, 1], known[:, 0]), 2 * np.pi))
+    boundary = _clipped(X, np.column_stack([np.cos(turn), np.sin(turn)]) * extent, extent)
     ax.fill(*boundary.T, facecolor=ORANGE, alpha=0.15, edgecolor="none", zorder=1)
     ax.plot(*boundary.T, color="0.4", linewidth=1.0, zorder=2, label="g(λ) = 1")
-    mine = boundary[(boundary * orthant >= -1e-12).all(axis=1)]
+    mine = boundary[(boundary * orthant >= -1e-12 * extent).all(axis=1)]
     ax.fill(*_around(mine, orthant).T, facecolor=ORANGE, alpha=0.35, edgecolor="none", zorder=1)
-    return float(np.abs(mine).max())
 
 
 def _around(points: Array, orthant: Array) -> Array:
@@ -128,43 +148,53 @@ def _around(points: Array, orthant: Array) -> Array:
     return np.concatenate([np.zeros((1, 2)), points[np.argsort(angle)]])
 
 
-def _draw_surface(ax: Any, X: Array, orthant: Array, far: float) -> float:
-    """The boundary in space: shaded in the orthant of the labels, faint elsewhere; its largest radius there."""
-    from matplotlib.colors import LightSource
+def _draw_surface(ax: Any, X: Array, orthant: Array, extent: Array) -> None:
+    """The boundary in the orthant of the labels, shaded, with its faces told apart."""
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-    radius = 1.0
-    for signs in np.array(np.meshgrid(*[[1.0, -1.0]] * 3)).reshape(3, -1).T:
-        corners = octant_triangles(EDGE if (signs == orthant).all() else EDGE // 4) * signs
-        points = _clipped(X, corners.reshape(-1, 3), far).reshape(-1, 3, 3)
-        if (signs == orthant).all():
-            radius = float(np.abs(points).max())
-            normals = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
-            normals *= np.sign((normals * points[:, 0]).sum(axis=1))[:, None]
-            normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-            shade = 0.55 + 0.45 * np.clip(normals @ LightSource(20, 50).direction, 0, 1)
-            colours = np.column_stack([np.outer(shade, [0.99, 0.85, 0.6]), np.full(len(shade), 0.9)])
-            patch = Poly3DCollection(points, facecolors=colours, edgecolors="none", linewidth=0, zorder=1)
-        else:
-            patch = Poly3DCollection(points, facecolor=ORANGE, alpha=0.05, edgecolor="0.5", linewidth=0.2, zorder=0)
-        ax.add_collection3d(patch, autolim=False)
-    return radius
+    points = boundary_triangles(X, orthant * extent)
+    scaled = points / extent
+    normals = np.cross(scaled[:, 1] - scaled[:, 0], scaled[:, 2] - scaled[:, 0])
+    normals *= np.sign((normals * scaled[:, 0]).sum(axis=1))[:, None]
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    shade = 0.6 + 0.4 * np.clip(normals @ (orthant * LIGHT), 0, 1)
+    colours = np.outer(shade, [1.0, 0.88, 0.66])
+    patch = Poly3DCollection(points, facecolors=colours, edgecolors=colours, linewidth=0.3, zorder=1)
+    ax.add_collection3d(patch, autolim=False)
 
 
-def _finish(ax: Any, n: int, orthant: Array, radius: float) -> None:
+def boundary_triangles(X: Array, corner: Array) -> Array:
+    """Triangles (k, 3, 3) inscribed in the boundary over the orthant of `corner`, ever finer where faces meet.
+
+    The mesh is uniform in lam / corner; parts that are farther away than FAR corners are cut off.
+    """
+    extent = np.abs(corner)
+    directions = octant_triangles(EDGE) * corner
+    for _ in range(REFINED):
+        faces = best_faces(X, directions.reshape(-1, 3)).reshape(-1, 3)
+        mixed = (faces != faces[:, :1]).any(axis=1)
+        directions = np.concatenate([directions[~mixed], quartered(directions[mixed])])
+    return _clipped(X, directions.reshape(-1, 3), extent).reshape(-1, 3, 3)
+
+
+def quartered(triangles: Array) -> Array:
+    """Each triangle (k, 3, d) cut into four."""
+    a, b, c = np.moveaxis(triangles, 1, 0)
+    ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+    parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    return np.concatenate([np.stack(part, axis=1) for part in parts])
+
+
+def _finish(ax: Any, n: int, orthant: Array, extent: Array) -> None:
     names = ["λ₁", "λ₂", "λ₃"]
-    ax.set_xlabel(names[0])
-    ax.set_ylabel(names[1])
+    low, high = np.sort(np.outer([-0.3, 1.25] if n == 2 else [0.0, FAR], orthant * extent), axis=0)
+    ax.set(xlabel=names[0], ylabel=names[1], xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     if n == 2:
-        low, high = np.sort(np.outer([-0.35, 1.15], orthant * radius), axis=0)
-        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         ax.axhline(0, color=GREY, linewidth=0.6)
         ax.axvline(0, color=GREY, linewidth=0.6)
-        ax.set_aspect("equal")
+        ax.set_aspect("equal" if extent.max() < SLIM * extent.min() else "auto")
         lighten(ax)
         return
-    low, high = np.sort(np.outer([-0.25, 1.0], orthant * radius), axis=0)
-    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-    ax.set_zlabel(names[2])
+    ax.set(zlabel=names[2], zlim=(low[2], high[2]))
     ax.set_box_aspect((1, 1, 1), zoom=0.9)
     ax.tick_params(labelsize="x-small", colors=GREY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from extremal.plotting.style import BLUE, VERMILION
 
@@ -75,11 +76,35 @@ def sign_colour(sign: float) -> str:
     return VERMILION if sign > 0 else BLUE
 
 
-def colour_of_time(trajectory: Trajectory) -> Normalize:
-    from matplotlib.colors import Normalize
+def pace(trajectory: Trajectory) -> Array:
+    """A clock from 0 to 1 on which all phases of a run are seen, at the snapshots, shape (T,).
 
-    start, end = float(trajectory.time[0]), float(trajectory.time[-1])
-    return Normalize(start, end if end > start else start + 1.0)
+    The mean of three shares: of tau, of the change of log |theta|, and of the angles that neurons turn by, weighted by
+    their mass at the time.
+    """
+    if len(trajectory) == 1:
+        return np.zeros(1)
+    weight = np.array([shares(trajectory, k) for k in range(len(trajectory) - 1)])
+    chords = np.linalg.norm(np.diff(trajectory.directions, axis=0), axis=2)
+    size = np.array([logsumexp(2 * logs) for logs in trajectory.log_norms])
+    parts = [np.diff(trajectory.time), np.abs(np.diff(size)), (weight * chords).sum(axis=1)]
+    steps = sum(part / part.sum() for part in parts if part.sum() > 0)
+    clock = np.concatenate([[0.0], np.cumsum(steps)]) if np.any(steps) else np.linspace(0, 1, len(trajectory))
+    return clock / clock[-1]
+
+
+def colour_of_time(trajectory: Trajectory) -> Normalize:
+    """tau as a number from 0 to 1 for colours, by `pace`: quick changes get as many shades as slow ones."""
+    from matplotlib.colors import FuncNorm
+
+    time, first = np.unique(trajectory.time, return_index=True)
+    if time.size == 1:
+        time, clock = np.array([time[0], time[0] + 1.0]), np.array([0.0, 1.0])
+    else:
+        clock = pace(trajectory)[first]
+        clock = 0.98 * (clock - clock[0]) / (clock[-1] - clock[0]) + 0.02 * np.linspace(0, 1, time.size)
+    functions = (lambda values: np.interp(values, time, clock), lambda shares: np.interp(shares, clock, time))
+    return FuncNorm(functions, float(time[0]), float(time[-1]))
 
 
 def time_map() -> Colormap:
@@ -96,7 +121,13 @@ def timed_line(ax: Any, points: Array, time: Array, scale: Normalize, **style: A
 
     pieces = np.stack([points[:-1], points[1:]], axis=1)
     drawn = np.isfinite(pieces).all(axis=(1, 2))
-    options: dict[str, Any] = {"cmap": time_map(), "norm": scale, "array": time[:-1][drawn], "capstyle": "round", **style}
+    options: dict[str, Any] = {
+        "cmap": time_map(),
+        "norm": scale,
+        "array": time[:-1][drawn],
+        "capstyle": "round",
+        **style,
+    }
     if points.shape[1] == 2:
         ax.add_collection(LineCollection(list(pieces[drawn]), **options), autolim=True)
         return
@@ -128,7 +159,13 @@ def mark_ends(ax: Any, points: Array, sign: Array, share: Array, *, unit: float 
     points, sign, share = merged(points[known] / unit, sign[known], share[known])
     for side, marker in ((1, "^"), (-1, "v")):
         chosen = sign == side
-        look: dict[str, Any] = {"color": sign_colour(side), "edgecolor": "white", "linewidth": 0.7, "zorder": 6, **style}
+        look: dict[str, Any] = {
+            "color": sign_colour(side),
+            "edgecolor": "white",
+            "linewidth": 0.7,
+            "zorder": 6,
+            **style,
+        }
         if chosen.any():
             ax.scatter(*(unit * points[chosen]).T, s=12 + 200 * share[chosen], marker=marker, **look)
 
@@ -137,7 +174,12 @@ def time_bar(ax: Axes, scale: Normalize, **options: Any) -> None:
     from matplotlib.cm import ScalarMappable
 
     figure: Any = ax.figure
-    figure.colorbar(ScalarMappable(scale, time_map()), ax=ax, label=TAU, **{"shrink": 0.8, "pad": 0.03, **options})
+    bar = figure.colorbar(
+        ScalarMappable(scale, time_map()), ax=ax, label=TAU, **{"shrink": 0.8, "pad": 0.03, **options}
+    )
+    ticks = scale.inverse(np.linspace(0, 1, 6))
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+    bar.ax.tick_params(which="minor", length=0)
 
 
 def mark_signs(handles: list[Any] | None = None, *, ends: bool = False) -> list[Any]:

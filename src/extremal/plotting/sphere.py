@@ -134,14 +134,14 @@ def draw_globe(ax: Any, trajectory: Trajectory) -> None:
     ax.plot(*outline.T, color="0.3", linewidth=0.9)
     for circle, teeth in great_circles(trajectory.X):
         for front, alpha in ((True, 0.8), (False, 0.2)):
-            ax.plot(*_half(circle, eye, front).T, color=GREY, linewidth=0.8, alpha=alpha)
+            ax.plot(*half(circle, eye, front).T, color=GREY, linewidth=0.8, alpha=alpha)
         for tooth in teeth[teeth[:, 0] @ eye > 0]:
             ax.plot(*tooth.T, color=GREY, linewidth=0.8, alpha=0.8)
     for i in np.argsort(share):
         path, time = refined(trajectory.directions[:, i], trajectory.time)
         width = 0.7 if small[i] else 1.8
         for front, alpha in ((False, 0.25), (True, 1.0)):
-            timed_line(ax, _half(path, eye, front), time, scale, linewidth=width, alpha=alpha)
+            timed_line(ax, half(path, eye, front), time, scale, linewidth=width, alpha=alpha)
     ends = trajectory.directions[-1]
     for front, alpha in ((False, 0.35), (True, 1.0)):
         here = (ends @ eye >= 0) == front
@@ -167,7 +167,7 @@ def look_from(ax: Any, eye: Array) -> None:
     )
 
 
-def _half(points: Array, eye: Array, front: bool) -> Array:
+def half(points: Array, eye: Array, front: bool) -> Array:
     """Points in front of the globe, or behind; NaN for the others."""
     return np.where(((points @ eye >= -0.02) if front else (points @ eye <= 0.02))[:, None], points, np.nan)
 
