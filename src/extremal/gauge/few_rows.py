@@ -1,8 +1,8 @@
 """The gauge of a handful of rows at many multipliers at once, exact: what pictures of its unit ball need.
 
 On a face {x_i . u = 0 for i in T} of the cells, f(u) = lam^T (X u)_+ is linear, so a maximiser over |u| <= 1 is the
-projection of X_S^T lam_S onto that face for some disjoint sets of rows S (active) and T (on the boundary). All 3^n pairs
-are tried; a candidate outside the cell it was made for is still a point of the ball.
+projection of X_S^T lam_S onto that face for some disjoint sets of rows S (active) and T (on the boundary). All 3^n
+pairs are tried; a candidate outside the cell it was made for is still a point of the ball.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ def animate(trajectory: Trajectory, path: str | Path, *, fps: int = 20, seconds:
     """Write a film of a run in two or three dimensions, as .gif or .mp4.
 
     On the left the directions, on a circle with rays as long as |w_i| (relative to the longest) or on the globe. On the
-    right what the network computes: the data and the sign of f, for two features or for one and a bias the curve; in three
-    dimensions without bias the rectified ellipsoid, if there are two or three rows. Below, the norms. The frames are
-    equally spaced on a clock that is a third tau, a third log |theta| and a third the angle that neurons turn by, so that
-    alignment, growth and sliding are all seen; between snapshots states are interpolated.
+    right what the network computes: the data and the sign of f, for two features or for one and a bias the curve; in
+    three dimensions without bias the rectified ellipsoid, if there are two or three rows. Below, the norms. The frames
+    are equally spaced on a clock that is a third tau, a third log |theta| and a third the angle that neurons turn by,
+    so that alignment, growth and sliding are all seen; between snapshots states are interpolated.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _stage(film: Trajectory) -> tuple[Figure, list[Panel]]:
     solid = d == 3
     right = Line if d == 2 and film.bias else Plane if d == 2 or film.bias else Rectified if n in (2, 3) else None
     figure = Figure(figsize=(10.0 if right else 6.0, 6.6), layout="constrained")
-    shape = [["left", "right"], ["below", "below"]] if right else [["left"], ["below"]]
+    shape: Any = [["left", "right"], ["below", "below"]] if right else [["left"], ["below"]]
     kinds: dict[Any, dict[str, Any]] = {"left": {"projection": "3d"}} if solid else {}
     if right is Rectified and n == 3:
         kinds["right"] = {"projection": "3d"}

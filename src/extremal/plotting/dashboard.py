@@ -91,7 +91,7 @@ def _panels(
     found.append(Panel("alignment", plot_alignment))
     if np.isfinite(trajectory.upper_bounds).any():
         found.append(Panel("", margin))
-    found.append(Panel("loss", plot_loss))
+    found.append(Panel("loss", partial(plot_loss, clock="tau")))
     if n in (2, 3):
         found.append(Panel("rectified ellipsoid", partial(plot_ellipsoid, lam=lam), n == 3))
         found.append(Panel("dual feasible set", partial(plot_polar, lam=lam, value=value, optimum=optimum), n == 3))

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from extremal.plotting.runs import (
-    FEW, TAU, colour_of_time, is_small, mark_ends, mark_signs, shares, sign_colour, signs, time_bar, timed_line,
+    FEW,
+    TAU,
+    colour_of_time,
+    is_small,
+    mark_ends,
+    mark_signs,
+    shares,
+    sign_colour,
+    signs,
+    time_bar,
+    timed_line,
 )  # fmt: skip
 from extremal.plotting.sphere import draw_discs, draw_globe, refined
 from extremal.plotting.style import GREY, flat_axes, lighten, solid_axes
@@ -30,17 +40,12 @@ def plot_directions(trajectory: Trajectory, ax: Axes | None = None, *, view: Vie
     Triangles mark the ends, up for positive and down for negative output weights; their area is the neuron's share of
     the mass. Neurons that die out are thin.
 
-    Parameters
-    ----------
-    trajectory : Trajectory
-    ax : Axes, optional
-        Of three dimensions for the globe.
-    view : {"unrolled", "circle", "discs", "globe", "projection"}, optional
-        In the plane the angle against tau (the default) or the circle with time as radius; in space both hemispheres as
-        discs of equal area (the default; the first is centred at the mean direction), or the globe in three dimensions,
-        where what is behind is pale. Small teeth on a hyperplane point to the side on which the row is active. In any
-        dimension, and by default above three, the orthogonal projection onto the two leading principal directions of the
-        final neurons, weighted by mass.
+    Parameters ---------- trajectory : Trajectory ax : Axes, optional Of three dimensions for the globe. view :
+    {"unrolled", "circle", "discs", "globe", "projection"}, optional In the plane the angle against tau (the default) or
+    the circle with time as radius; in space both hemispheres as discs of equal area (the default; the first is centred
+    at the mean direction), or the globe in three dimensions, where what is behind is pale. Small teeth on a hyperplane
+    point to the side on which the row is active. In any dimension, and by default above three, the orthogonal
+    projection onto the two leading principal directions of the final neurons, weighted by mass.
 
     Returns
     -------
@@ -120,8 +125,8 @@ def _draw_circle(ax: Axes, trajectory: Trajectory) -> None:
     draw_rows(ax, trajectory)
     for i in np.argsort(share):
         path, time = refined(trajectory.directions[:, i], trajectory.time)
-        radius = INNER + (1 - INNER) * scale(time)
-        timed_line(ax, path * radius[:, None], time, scale, linewidth=0.7 if small[i] else 1.8, zorder=3)
+        outwards = INNER + (1 - INNER) * np.asarray(scale(time))
+        timed_line(ax, path * outwards[:, None], time, scale, linewidth=0.7 if small[i] else 1.8, zorder=3)
     mark_ends(ax, trajectory.directions[-1], sign, share)
     ax.set_xlim(-1.2, 1.2)
     ax.set_ylim(-1.2, 1.2)
@@ -140,7 +145,7 @@ def draw_rows(ax: Axes, trajectory: Trajectory) -> None:
             _draw_line_of_row(ax, x / np.linalg.norm(x), y)
 
 
-def _draw_line_of_row(ax: Axes, unit: Array, y: float) -> None:
+def _draw_line_of_row(ax: Any, unit: Array, y: float) -> None:
     """The line {x . u = 0} with teeth on its active side, and the sign of y in the direction of x."""
     for side in (-1.0, 1.0):
         end = side * np.array([-unit[1], unit[0]])
@@ -149,7 +154,7 @@ def _draw_line_of_row(ax: Axes, unit: Array, y: float) -> None:
     ax.text(*(1.12 * unit), "+" if y > 0 else "−", color=sign_colour(y), ha="center", va="center", weight="bold")
 
 
-def _draw_projection(ax: Axes, trajectory: Trajectory) -> None:
+def _draw_projection(ax: Any, trajectory: Trajectory) -> None:
     """Orthogonal projection onto the leading right singular vectors of the final directions, weighted by mass."""
     share, sign = shares(trajectory), signs(trajectory)
     small, scale = is_small(share), colour_of_time(trajectory)

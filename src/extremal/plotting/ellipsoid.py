@@ -27,12 +27,12 @@ SLIM = 4.0
 
 
 def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: ArrayLike | None = None) -> Axes:
-    """The rectified ellipsoid {(X u)_+ : |u| <= 1}, the trajectories of (X v_i)_+ on it, and the spikes that lam touches.
+    """The rectified ellipsoid {(X u)_+ : |u| <= 1}, the ways of (X v_i)_+ on it, and the spikes that lam touches.
 
-    The hyperplanes lam^T z = +-g(lam) support the ellipsoid and its mirror image. Stars mark the points that they touch (to
-    one part in a thousand): for the multiplier of a global optimum these are the spikes, exposed points of the convex hull
-    of both, and all its neurons are there. A neuron of mass away from every star tells that the run has not arrived, or
-    that where it ends is not optimal.
+    The hyperplanes lam^T z = +-g(lam) support the ellipsoid and its mirror image. Stars mark the points that they touch
+    (to one part in a thousand): for the multiplier of a global optimum these are the spikes, exposed points of the
+    convex hull of both, and all its neurons are there. A neuron of mass away from every star tells that the run has not
+    arrived, or that where it ends is not optimal.
 
     Parameters
     ----------
@@ -58,16 +58,17 @@ def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: Array
     """
     n = check_rows(trajectory)
     lam = multiplier(trajectory, lam)
-    ax = flat_axes(ax) if n == 2 else solid_axes(ax)
+    axes: Any = flat_axes(ax) if n == 2 else solid_axes(ax)
     X, share, sign = trajectory.X, shares(trajectory), signs(trajectory)
     reach = float(np.linalg.norm(X, axis=1).max(initial=0.0)) or 1.0
-    draw_ellipsoid(ax, X)
+    draw_ellipsoid(axes, X)
     scale, small = colour_of_time(trajectory), is_small(share)
     for i in np.argsort(share):
         path, time = refined(trajectory.directions[:, i], trajectory.time)
-        timed_line(ax, np.maximum(path @ X.T, 0), time, scale, linewidth=0.8 if small[i] else 2.0, zorder=4)
+        timed_line(axes, np.maximum(path @ X.T, 0), time, scale, linewidth=0.8 if small[i] else 2.0, zorder=4)
     ends = np.maximum(trajectory.directions[-1] @ X.T, 0)
-    mark_ends(ax, ends, sign, share, unit=reach, **({"depthshade": False} if n == 3 else {}))
+    solid: dict[str, Any] = {"depthshade": False} if n == 3 else {}
+    mark_ends(axes, ends, sign, share, unit=reach, **solid)
     touched = touched_points(X, lam)
     star: dict[str, Any] = {
         "marker": "*",
@@ -77,16 +78,16 @@ def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: Array
         "linewidth": 1.1,
         "zorder": 7,
     }
-    ax.scatter(*touched.T, label="touched by λ", **star, **({"depthshade": False} if n == 3 else {}))
+    axes.scatter(*touched.T, label="touched by λ", **star, **solid)
     if n == 2:
-        _draw_supports(ax, lam, float(gauge_values(X, lam[None])[0]), reach)
-    time_bar(ax, scale, shrink=0.7)
-    handles = [*mark_signs(ends=True), *ax.get_legend_handles_labels()[0]]
+        _draw_supports(axes, lam, float(gauge_values(X, lam[None])[0]))
+    time_bar(axes, scale, shrink=0.7)
+    handles = [*mark_signs(ends=True), *axes.get_legend_handles_labels()[0]]
     place: dict[str, Any] = {"loc": "upper left"}
     if n == 2:
         place |= {"bbox_to_anchor": (0, -0.12), "ncols": 2}
-    ax.legend(handles=handles, frameon=False, fontsize="small", **place)
-    return ax
+    axes.legend(handles=handles, frameon=False, fontsize="small", **place)
+    return axes
 
 
 def draw_ellipsoid(ax: Any, X: Array) -> None:
@@ -127,8 +128,9 @@ def _sectors(X: Array) -> Iterator[Array]:
 
 def _octant(X: Array) -> Iterator[Array]:
     """The boundary over the positive octant: a curved triangle, three flat sectors, and three segments on the axes."""
-    mesh = octant_triangles(FINE // 2)
-    yield from reached(X, mesh.reshape(-1, 3)).reshape(mesh.shape)
+    mesh = octant_triangles(FINE // 2) * np.linalg.norm(X, axis=1)
+    least = np.linalg.norm(mesh @ np.linalg.pinv(X).T, axis=2, keepdims=True)
+    yield from mesh / least
     turn = np.linspace(0, np.pi / 2, FINE)
     for axis in range(3):
         rim = np.insert(np.column_stack([np.cos(turn), np.sin(turn)]), axis, 0.0, axis=1)
@@ -140,14 +142,14 @@ def reached(X: Array, directions: Array) -> Array:
     """The last point t z of the rectified ellipsoid in each direction z >= 0, X of full row rank; shape (k, n).
 
     t = 1 / min |u| subject to x_i . u = z_i where z_i > 0 and x_i . u <= 0 elsewhere, by trying all sets of active
-    constraints among the latter.
+    constraints. At the edges of the octant t jumps.
     """
     scaled = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     least = np.full(len(scaled), np.inf)
-    for active in product((False, True), repeat=len(X)):
-        mine = np.array(active) | (scaled > 0).any(axis=0)
-        U = scaled[:, mine] @ np.linalg.pinv(X[mine]).T
-        feasible = (np.abs(np.maximum(U @ X.T, 0) - scaled) < 1e-9 * (1 + np.abs(scaled))).all(axis=1)
+    for kinds in product((False, True), repeat=len(X)):
+        active = np.array(kinds)
+        U = scaled[:, active] @ np.linalg.pinv(X[active]).T
+        feasible = (np.abs(np.maximum(U @ X.T, 0) - scaled) < 1e-9).all(axis=1)
         least = np.where(feasible, np.minimum(least, np.linalg.norm(U, axis=1)), least)
     return scaled / least[:, None]
 
@@ -167,7 +169,7 @@ def _draw_patch(ax: Any, corners: Array) -> None:
         ax.plot(*corners[1:].T, color="0.35", linewidth=0.8, zorder=2)
 
 
-def _draw_supports(ax: Axes, lam: Array, gauge: float, reach: float) -> None:
+def _draw_supports(ax: Axes, lam: Array, gauge: float) -> None:
     """The lines lam^T z = +-g(lam)."""
     if gauge <= 0:
         return

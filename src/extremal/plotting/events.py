@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from extremal.design import Array
     from extremal.flow.trajectory import Trajectory
 
-_ROW_COLOURS = (SKY, ORANGE, GREEN, PURPLE, YELLOW, "#999999", "#882255", "#44AA99")
+_DARK = "#882255"
+_ROW_COLOURS = (SKY, ORANGE, GREEN, PURPLE, YELLOW, "#999999", "#44AA99", _DARK)
 
 
 class Slide(NamedTuple):
@@ -55,9 +56,9 @@ def slides(trajectory: Trajectory) -> list[Slide]:
 def plot_events(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     """A line for each neuron: bars where it slides on a row's hyperplane, ticks where it crosses one.
 
-    Neurons are sorted by their mass at the end, positive outputs above negative ones. A bar's colour tells the row
-    if there are few, and its number where there is room. Upward triangles are rows switched on, downward ones rows switched off; diamonds are
-    points where the flow is not unique, crosses are deaths.
+    Neurons are sorted by their mass at the end, positive outputs above negative ones. A bar's colour tells the row if
+    there are few, and its number where there is room. Upward triangles are rows switched on, downward ones rows
+    switched off; diamonds are points where the flow is not unique, crosses are deaths.
 
     Parameters
     ----------
@@ -135,13 +136,19 @@ def _draw_slides(ax: Axes, trajectory: Trajectory, place: Array) -> list[Any]:
         colours.append(colour[bar.row])
         if place.size * lanes <= 45 and bar.end - bar.start > 0.04 * span:
             middle = (0.5 * (bar.start + bar.end), bottom + 0.5 * height)
-            ax.annotate(str(bar.row), middle, ha="center", va="center_baseline", fontsize=6, zorder=4)
+            ax.annotate(
+                str(bar.row),
+                middle,
+                ha="center",
+                va="center_baseline",
+                fontsize=6,
+                zorder=4,
+                color="white" if colour[bar.row] == _DARK else "black",
+            )
     ax.add_collection(PatchCollection(boxes, facecolor=colours, edgecolor="black", linewidth=0.4, zorder=2))
     if not told:
         return [Patch(facecolor="0.75", edgecolor="black", linewidth=0.4, label="slides on the row")]
-    return [
-        Patch(facecolor=colour[row], edgecolor="black", linewidth=0.4, label=f"slides on row {row}") for row in rows
-    ]
+    return [Patch(facecolor=colour[row], edgecolor="black", linewidth=0.4, label=f"slides on {row}") for row in rows]
 
 
 def _name_neurons(ax: Axes, order: Array, sign: Array) -> None:

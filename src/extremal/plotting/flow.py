@@ -22,7 +22,7 @@ SEEN = 0.1
 
 
 def plot_norms(trajectory: Trajectory, ax: Axes | None = None, *, clock: Clock = "tau") -> Axes:
-    """log |w_i| of every neuron, and log |theta|; neurons that end with hardly any of the mass are dashed.
+    """log |w_i| of every neuron, and log |theta|; dashed if it ends with below a thousandth of the largest mass.
 
     On the clock tau a neuron's norm grows exponentially, at the rate that its direction and the multiplier give it.
 
@@ -52,7 +52,7 @@ def plot_norms(trajectory: Trajectory, ax: Axes | None = None, *, clock: Clock =
     dying = int(is_small(shares(trajectory)).sum())
     extra = [Line2D([], [], color="black", linewidth=1.0, linestyle=":", label="log |θ|")]
     if dying:
-        extra.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle="--", label=f"{dying} dying out"))
+        extra.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle="--", label=f"{dying} left behind"))
     ax.set_xlabel(label)
     ax.set_ylabel("log |w|")
     ax.margins(x=0.02)
@@ -100,9 +100,9 @@ def plot_loss(trajectory: Trajectory, ax: Axes | None = None, *, clock: Clock = 
 def plot_alignment(trajectory: Trajectory, ax: Axes | None = None, *, clock: Clock = "tau") -> Axes:
     """1 - cos of the angle between v_i and sign(b_i) X^T diag(x_k . v_i > 0) y, on a logarithmic axis.
 
-    A small start aligns with these vectors before it grows (Wang & Pilanci, ICLR 2022); once the multiplier is no longer
-    proportional to y, neurons may leave them again; where the outputs begin to matter is marked. Neurons active on no row
-    have no such vector, and those that slide have many: their lines are interrupted.
+    A small start aligns with these vectors before it grows (Wang & Pilanci, ICLR 2022); once the multiplier is no
+    longer proportional to y, neurons may leave them again; where the outputs begin to matter is marked. Neurons active
+    on no row have no such vector, and those that slide have many: their lines are interrupted.
 
     Parameters
     ----------
@@ -158,6 +158,7 @@ def _neuron_lines(ax: Axes, trajectory: Trajectory, when: Array, values: Array) 
         if not known.size:
             continue
         ax.plot(
-            when, values[:, i], color=sign_colour(sign[i]), marker="^" if sign[i] > 0 else "v", markevery=[int(known[-1])],
-            markersize=6, markeredgecolor="white", markeredgewidth=0.6, zorder=2 if small[i] else 3, **style,
+            when, values[:, i], color=sign_colour(sign[i]), marker="^" if sign[i] > 0 else "v",
+            markevery=[int(known[-1])], markersize=6, markeredgecolor="white", markeredgewidth=0.6,
+            zorder=2 if small[i] else 3, **style,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from extremal.plotting.directions import draw_rows
 from extremal.plotting.ellipsoid import draw_ellipsoid
 from extremal.plotting.flow import plot_norms
-from extremal.plotting.runs import shares, sign_colour, signs
+from extremal.plotting.runs import mark_ends, shares, sign_colour, signs
 from extremal.plotting.sphere import camera, great_circles, half, look_from
 from extremal.plotting.style import BLUE, GREY, VERMILION, lighten
 
@@ -48,15 +48,8 @@ class Panel(ABC):
         self.passing = self.draw(k)
 
     def heads(self, points: Array, k: int, **style: Any) -> list[Any]:
-        """Triangles at the neurons, up for positive and down for negative outputs; their area is the mass."""
-        share, drawn = shares(self.film, k), np.isfinite(points).all(axis=1)
-        found = []
-        for side, marker in ((1, "^"), (-1, "v")):
-            mine = drawn & (self.signs == side)
-            size = 12 + 110 * share[mine] / share.max(initial=1e-300)
-            look = {"color": sign_colour(side), "edgecolor": "white", "linewidth": 0.6, "zorder": 6, **style}
-            found.append(self.ax.scatter(*points[mine].T, s=size, marker=marker, **look))
-        return found
+        """Where the neurons are, with their mass."""
+        return mark_ends(self.ax, points, self.signs, shares(self.film, k), **style)
 
 
 class Rays(Panel):
@@ -181,13 +174,15 @@ class Rectified(Panel):
     def prepare(self) -> None:
         draw_ellipsoid(self.ax, self.film.X)
         self.points = np.maximum(self.film.directions @ self.film.X.T, 0)
+        self.reach = np.maximum(np.linalg.norm(self.film.X, axis=1), 1e-300)
+        self.solid: dict[str, Any] = {"depthshade": False} if len(self.film.y) == 3 else {}
         self.ax.set_title("(Xv)₊ on the rectified ellipsoid", fontsize="medium")
 
     def draw(self, k: int) -> list[Any]:
         found = []
         for i, colour in enumerate(self.colours):
             found += self.ax.plot(*self.points[: k + 1, i].T, color=colour, linewidth=1.2, alpha=0.8, zorder=4)
-        return [*found, *self.heads(self.points[k], k, **({"depthshade": False} if len(self.film.y) == 3 else {}))]
+        return [*found, *self.heads(self.points[k], k, unit=self.reach, **self.solid)]
 
 
 class Norms(Panel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from extremal.design import Array
     from extremal.flow.trajectory import LowerBounds, Trajectory
+
+#: Larger numbers are beyond what a logarithmic axis can show.
+LARGEST = 1e250
 
 
 def plot_margin(
@@ -33,8 +36,8 @@ def plot_margin(
 
     From above 1/2 |theta|^2 / min_k q_k, and the same with the smoothed margin; from below y^T lam / g(lam), proven.
     They are drawn as relative distances from a reference on a logarithmic axis: from P*, if it is given, else from the
-    value of the limit, else from the best upper bound. With ``relative=False`` the margins 2 min q / |theta|^2 themselves
-    are drawn, which never exceed 1 / P*.
+    value of the limit, else from the best upper bound. With ``relative=False`` the margins 2 min q / |theta|^2
+    themselves are drawn, which never exceed 1 / P*.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def plot_margin(
     lower = trajectory.lower_bounds(time_limit=time_limit) if lower is None else lower
     with np.errstate(divide="ignore"):
         smoothed = 0.5 / trajectory.smoothed_margin
-    size = np.where(np.isfinite(trajectory.half_norm2), trajectory.half_norm2, np.nan)
+    size = np.where(trajectory.half_norm2 < LARGEST, trajectory.half_norm2, np.nan)
     reference, name = _reference(value, optimum, best)
     curves = [
         (size, upper, "black", "-", "½|θ|² / min q (upper bound)"),
@@ -79,7 +82,13 @@ def plot_margin(
         drawn = np.abs(bound / reference - 1) if relative else 1 / np.where(bound > 0, bound, np.nan)
         known = np.isfinite(drawn) & np.isfinite(where) & (drawn > 0)
         marker = "o" if where.size < size.size else None
-        style = {"color": colour, "linestyle": dashes, "linewidth": 1.6, "marker": marker, "markersize": 3.5}
+        style: dict[str, Any] = {
+            "color": colour,
+            "linestyle": dashes,
+            "linewidth": 1.6,
+            "marker": marker,
+            "markersize": 3.5,
+        }
         ax.plot(where, np.where(known, drawn, np.nan), label=label, **style)
     if relative and optimum is not None and value is not None and value > optimum * (1 + 1e-9):
         ax.axhline(value / optimum - 1, color=GREEN, linewidth=1.2, linestyle="-.", label="the limit, not P*")
@@ -154,7 +163,9 @@ def compare(
         ax.plot(when, gap, color=colour, linestyle=dashes[k % 4], linewidth=1.6, label=label)
     ax.set_yscale("log")
     if isinstance(clock, str):
-        ax.set_xlabel(times(trajectories[0], clock).label)
+        ax.set_xlabel(times(trajectories[0], cast("Clock", clock)).label)
+        if clock == "tau":
+            ax.set_xscale("log")
     else:
         ax.set_xlabel(clock_label)
         ax.set_xscale("log")
@@ -167,7 +178,7 @@ def compare(
 def _spent(trajectory: Trajectory, clock: Clock | Sequence[ArrayLike], k: int) -> tuple[Array, Array]:
     """The snapshots that have a value of the clock, and those values."""
     if isinstance(clock, str):
-        return times(trajectory, clock)[:2]
+        return times(trajectory, cast("Clock", clock))[:2]
     if k >= len(clock) or np.shape(clock[k]) != (len(trajectory),):
         raise ValueError(f"the clock must have {len(trajectory)} numbers, one for each snapshot, for trajectory {k}")
     return np.arange(len(trajectory)), np.asarray(clock[k], dtype=np.float64)

@@ -39,9 +39,10 @@ def plot_polar(
 ) -> Axes:
     """The polar set {lam : g(lam) <= 1} of the rectified ellipsoid, and lam / g(lam) along a run.
 
-    The dual problem maximises y^T lam over this set and the orthant y_k lam_k >= 0, in which the multipliers of a run lie
-    (for the squared loss they may leave it). Scaled to the boundary they give the lower bounds y^T lam / g(lam) <= P*. At a
-    global optimum the path ends where the level y^T lam = P* touches the set.
+    The dual problem maximises y^T lam over this set and the orthant y_k lam_k >= 0, in which the multipliers of a run
+    lie (for the squared loss they may leave it). Scaled to the boundary they give the lower bounds y^T lam / g(lam) <=
+    P*. At a global optimum the path ends where the level y^T lam = P* touches the set. For three rows the part of the
+    boundary in that orthant is drawn.
 
     Parameters
     ----------
@@ -64,24 +65,24 @@ def plot_polar(
         For other numbers of rows, axes of the wrong number of dimensions, or a multiplier of another shape.
     """
     n = check_rows(trajectory)
-    ax = flat_axes(ax) if n == 2 else solid_axes(ax)
+    axes: Any = flat_axes(ax) if n == 2 else solid_axes(ax)
     X, y = trajectory.X, trajectory.y
     path = on_boundary(X, trajectory.lam)
     orthant = np.where(y >= 0, 1.0, -1.0)
     end = on_boundary(X, path[-1:] if lam is None else multiplier(trajectory, lam)[None])
     extent = _extent(np.vstack([path, end]))
     if n == 2:
-        _draw_region(ax, X, orthant, extent, np.vstack([path, end]))
+        _draw_region(axes, X, orthant, extent, np.vstack([path, end]))
     else:
-        look_from(ax, orthant * np.array([1.0, 0.8, 0.65]))
-        _draw_surface(ax, X, orthant, extent)
+        look_from(axes, orthant * np.array([1.0, 0.8, 0.65]))
+        _draw_surface(axes, X, orthant, extent)
     scale = colour_of_time(trajectory)
-    timed_line(ax, path, trajectory.time, scale, linewidth=2.6, zorder=4)
+    timed_line(axes, path, trajectory.time, scale, linewidth=2.6, zorder=4)
     solid: dict[str, Any] = {"depthshade": False} if n == 3 else {}
-    ax.scatter(
+    axes.scatter(
         *path[:1].T, s=30, facecolor="white", edgecolor="black", zorder=6, label="λ / g(λ) at the start", **solid
     )
-    ax.scatter(*path[-1:].T, s=42, facecolor="black", edgecolor="white", zorder=6, label="at the end", **solid)
+    axes.scatter(*path[-1:].T, s=42, facecolor="black", edgecolor="white", zorder=6, label="at the end", **solid)
     if lam is not None:
         star: dict[str, Any] = {
             "marker": "*",
@@ -91,17 +92,17 @@ def plot_polar(
             "zorder": 7,
             **solid,
         }
-        ax.scatter(*end.T, label="limit", **star)
+        axes.scatter(*end.T, label="limit", **star)
     level, name = (optimum, "P*") if optimum is not None else (value, "the value of the limit")
     if level is not None and n == 2:
         nearest = y * level / (y @ y)
-        ax.axline(nearest, nearest + np.array([-y[1], y[0]]), color=GREEN, linewidth=1.2, linestyle="--", zorder=3)
-        ax.plot([], [], color=GREEN, linewidth=1.2, linestyle="--", label=f"yᵀλ = {name}")
-    _finish(ax, n, orthant, extent)
-    time_bar(ax, scale, shrink=0.7)
+        axes.axline(nearest, nearest + np.array([-y[1], y[0]]), color=GREEN, linewidth=1.2, linestyle="--", zorder=3)
+        axes.plot([], [], color=GREEN, linewidth=1.2, linestyle="--", label=f"yᵀλ = {name}")
+    _finish(axes, n, orthant, extent)
+    time_bar(axes, scale, shrink=0.7)
     below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.12), "ncols": 3}
-    ax.legend(frameon=False, fontsize="small", **(below if n == 2 else {"loc": "upper left"}))
-    return ax
+    axes.legend(frameon=False, fontsize="small", **(below if n == 2 else {"loc": "upper left"}))
+    return axes
 
 
 def on_boundary(X: Array, Lam: Array) -> Array:
@@ -131,7 +132,7 @@ def _clipped(X: Array, directions: Array, extent: Array) -> Array:
 
 
 def _draw_region(ax: Axes, X: Array, orthant: Array, extent: Array, path: Array) -> None:
-    """The set in the plane, its part in the orthant of the labels darker; the directions of the path are on its edge."""
+    """The set in the plane, darker in the orthant of the labels; its edge has points in the directions of the path."""
     turn = np.linspace(0, 2 * np.pi, AROUND + 1)
     known = path[np.isfinite(path).all(axis=1)] / extent
     turn = np.union1d(turn, np.mod(np.arctan2(known[:, 1], known[:, 0]), 2 * np.pi))

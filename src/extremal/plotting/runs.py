@@ -30,9 +30,9 @@ TAU = "loss-normalised time τ"
 
 
 class Times(NamedTuple):
-    """Values of a clock at the snapshots `index`, and what the axis is called."""
+    """Values of a clock at some `snapshots`, and what the axis is called."""
 
-    index: Array
+    snapshots: Array
     values: Array
     label: str
 
@@ -150,13 +150,16 @@ def merged(points: Array, sign: Array, share: Array) -> tuple[Array, Array, Arra
     return points[kept], sign[kept], np.array(total)
 
 
-def mark_ends(ax: Any, points: Array, sign: Array, share: Array, *, unit: float | Array = 1.0, **style: Any) -> None:
+def mark_ends(
+    ax: Any, points: Array, sign: Array, share: Array, *, unit: float | Array = 1.0, **style: Any
+) -> list[Any]:
     """Triangles where the neurons end, up for positive and down for negative outputs, their area the share of the mass.
 
-    Those that are not finite are left out; `unit` is the size of the picture.
+    Those that are not finite are left out, those that coincide are one; `unit` is the size of the picture.
     """
     known = np.isfinite(points).all(axis=1)
     points, sign, share = merged(points[known] / unit, sign[known], share[known])
+    found = []
     for side, marker in ((1, "^"), (-1, "v")):
         chosen = sign == side
         look: dict[str, Any] = {
@@ -167,7 +170,8 @@ def mark_ends(ax: Any, points: Array, sign: Array, share: Array, *, unit: float 
             **style,
         }
         if chosen.any():
-            ax.scatter(*(unit * points[chosen]).T, s=12 + 200 * share[chosen], marker=marker, **look)
+            found.append(ax.scatter(*(unit * points[chosen]).T, s=12 + 200 * share[chosen], marker=marker, **look))
+    return found
 
 
 def time_bar(ax: Axes, scale: Normalize, **options: Any) -> None:

@@ -115,7 +115,7 @@ def draw_discs(ax: Axes, trajectory: Trajectory) -> None:
     )
 
 
-def _name_rows(ax: Axes, trajectory: Trajectory, basis: Array, side: int) -> None:
+def _name_rows(ax: Any, trajectory: Trajectory, basis: Array, side: int) -> None:
     """The sign of y where x_k points."""
     for x, y in zip(trajectory.X, trajectory.y, strict=True):
         place = discs((x / (np.linalg.norm(x) or np.inf))[None], basis, side)[0]
