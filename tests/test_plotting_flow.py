@@ -131,7 +131,7 @@ def test_the_ellipsoid_is_what_directions_reach(d):
     assert share.max() > 0.999
     for lam in rng.standard_normal((5, len(X))):
         corners = np.concatenate(list(ellipsoid(X)))
-        assert np.abs(corners @ lam).max() == pytest.approx(gauge_values(X, lam[None])[0], rel=2e-3)
+        assert np.abs(corners @ lam).max() == pytest.approx(gauge_values(X, lam[None])[0], rel=5e-3)
         assert np.abs(corners @ lam).max() <= gauge_values(X, lam[None])[0] * (1 + 1e-9)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extremal.gauge.few_rows import gauge_values, touched_points
 from extremal.plotting.runs import colour_of_time, is_small, mark_ends, mark_signs, shares, signs, time_bar, timed_line
 from extremal.plotting.sphere import look_from, octant_triangles, refined
 from extremal.plotting.style import GREEN, GREY, SKY, flat_axes, lighten, solid_axes
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from extremal.flow.trajectory import Trajectory
 
 #: Points on a quarter of a circle.
-FINE = 48
+FINE = 96
 #: From this ratio on the sides of a picture are not in proportion.
 SLIM = 4.0
 
@@ -56,6 +55,8 @@ def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: Array
     ----------
     Wang & Pilanci, "The convex geometry of backpropagation" (ICLR 2022).
     """
+    from extremal.gauge.few_rows import gauge_values, touched_points
+
     n = check_rows(trajectory)
     lam = multiplier(trajectory, lam)
     axes: Any = flat_axes(ax) if n == 2 else solid_axes(ax)
@@ -128,12 +129,13 @@ def _sectors(X: Array) -> Iterator[Array]:
 
 def _octant(X: Array) -> Iterator[Array]:
     """The boundary over the positive octant: a curved triangle, three flat sectors, and three segments on the axes."""
-    mesh = octant_triangles(FINE // 2) * np.linalg.norm(X, axis=1)
+    size = np.linalg.norm(X, axis=1)
+    mesh = octant_triangles(FINE // 3) * size
     least = np.linalg.norm(mesh @ np.linalg.pinv(X).T, axis=2, keepdims=True)
     yield from mesh / least
     turn = np.linspace(0, np.pi / 2, FINE)
     for axis in range(3):
-        rim = np.insert(np.column_stack([np.cos(turn), np.sin(turn)]), axis, 0.0, axis=1)
+        rim = np.insert(np.column_stack([np.cos(turn), np.sin(turn)]), axis, 0.0, axis=1) * size
         yield np.concatenate([np.zeros((1, 3)), reached(X, rim)])
         yield np.stack([np.zeros(3), reached(X, np.eye(3)[axis : axis + 1])[0]])
 

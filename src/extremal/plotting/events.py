@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from extremal.flow.trajectory import Trajectory
 
 _DARK = "#882255"
-_ROW_COLOURS = (SKY, ORANGE, GREEN, PURPLE, YELLOW, "#999999", "#44AA99", _DARK)
+_ROW_COLOURS = (SKY, ORANGE, GREEN, PURPLE, YELLOW, "#999999", _DARK, "#44AA99")
 
 
 class Slide(NamedTuple):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extremal.gauge.few_rows import best_faces, gauge_values
 from extremal.plotting.ellipsoid import check_rows, multiplier
 from extremal.plotting.runs import colour_of_time, time_bar, timed_line
 from extremal.plotting.sphere import look_from, octant_triangles
@@ -107,6 +106,8 @@ def plot_polar(
 
 def on_boundary(X: Array, Lam: Array) -> Array:
     """lam / g(lam) for each row; NaN where g(lam) = 0: the set is unbounded there."""
+    from extremal.gauge.few_rows import gauge_values
+
     size = np.abs(Lam).max(axis=1, keepdims=True)
     unit = Lam / np.where(size > 0, size, 1.0)
     gauge = gauge_values(X, unit)
@@ -169,6 +170,8 @@ def boundary_triangles(X: Array, corner: Array) -> Array:
 
     The mesh is uniform in lam / corner; parts that are farther away than FAR corners are cut off.
     """
+    from extremal.gauge.few_rows import best_faces
+
     extent = np.abs(corner)
     directions = octant_triangles(EDGE) * corner
     for _ in range(REFINED):
