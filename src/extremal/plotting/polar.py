@@ -99,8 +99,8 @@ def plot_polar(
         axes.plot([], [], color=GREEN, linewidth=1.2, linestyle="--", label=f"yᵀλ = {name}")
     _finish(axes, n, orthant, extent)
     time_bar(axes, scale, shrink=0.7)
-    below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.12), "ncols": 3}
-    axes.legend(frameon=False, fontsize="small", **(below if n == 2 else {"loc": "upper left"}))
+    below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.12 if n == 2 else 0), "ncols": 3}
+    axes.legend(frameon=False, fontsize="small", **below)
     return axes
 
 
