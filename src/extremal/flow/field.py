@@ -59,7 +59,7 @@ def multipliers(f, y, acting, loss, total):
     """(lam normalised, log of the normaliser, slope): slope is d log p / dq with its sign changed, for margin losses.
 
     The normaliser is the sum of |lam| over the samples that act on some neuron: while no neuron sees a sample, it has
-    no part in the flow, and its constant |lam| must not slow down the clock of the others.
+    no part in the flow, and its constant |lam| must not slow down the clock of the others. If none acts, all count.
     """
     n = f.size
     slope = np.ones(n)
@@ -78,10 +78,9 @@ def multipliers(f, y, acting, loss, total):
             tail = np.exp(q)
             logp[k] = -np.log1p(tail)
             slope[k] = tail / (1.0 + tail)
-    if not acting.any():
-        return np.zeros(n), -np.inf, slope
-    top = logp[acting].max()
-    log_size = top + np.log(np.exp(logp[acting] - top).sum())
+    counted = logp[acting] if acting.any() else logp
+    top = counted.max()
+    log_size = top + np.log(np.exp(counted - top).sum())
     return y * np.exp(np.minimum(logp - log_size, LARGEST)), log_size, slope
 
 

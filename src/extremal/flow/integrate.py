@@ -13,7 +13,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from extremal.design import Array
-from extremal.flow.crossings import crossings
+from extremal.flow.crossings import THROUGH, coefficients, crossings, first_root
+from extremal.flow.fate import fate
 from extremal.flow.field import LOSSES, multipliers, outputs, project, rosenbrock
 from extremal.flow.lines import Lines
 from extremal.flow.state import State
@@ -31,7 +32,7 @@ TOGETHER = 1e-9
 #: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
 RETURN, CUT = 1e-6, 1e-2
 #: Where |w| falls below this fraction of |b| the neuron has died.
-DEAD = 1e-12
+DEAD = 1e-9
 
 
 class StepFailure(ArithmeticError):
@@ -215,13 +216,29 @@ class Flow:
         N = self.lines.normals.T
         parts = [np.ascontiguousarray(V @ N) for V in (self.state.directions, out[0], out[7], out[10])]
         neuron, line, when = crossings(self.side, *parts)
+        turning, at, moment = self._turning(out)
         leave, leaving = self._leaving(out)
         end = leave
         matters = self._matters(neuron, line, when, step)
         if matters.any():
             end = min(end, float(when[matters].min()))
+        if len(moment):
+            end = min(end, float(moment.min()))
+        neuron, line, when = np.append(neuron, turning), np.append(line, at), np.append(when, moment)
         met = when <= end + TOGETHER
-        return min(end, 1.0), neuron[met], line[met], leaving if leave <= end else ()
+        return min(end, 1.0), neuron[met].astype(int), line[met].astype(int), leaving if leave <= end else ()
+
+    def _turning(self, out: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+        """When b changes its sign, for the neurons that slide then: what held them there now pushes them away.
+
+        Neuron, one of its lines, fraction of the step. This cannot happen to a balanced neuron.
+        """
+        kappa = self.state.ratios
+        turning = np.flatnonzero((self.sliding.count > 0) & (np.abs(kappa) > THROUGH) & (kappa * out[2] < 0))
+        line = np.array([self.spans[i].line[0] for i in turning], dtype=int)
+        t = np.sign(kappa[turning])
+        cubics = zip(*(t * part[turning] for part in (kappa, out[2], out[9], out[12])), strict=True)
+        return turning, line, np.array([first_root(*coefficients(*parts)) for parts in cubics])
 
     def _matters(self, neuron: Array, line: Array, when: Array, step: float) -> Array:
         """Whether the rest of the step on the wrong side of a line would change the direction by more than tol."""
@@ -240,7 +257,9 @@ class Flow:
         tau = -(self.sliding.dual * g0[index]).sum(axis=1)
         line = self.sliding.line
         inwards = np.sign(plus - minus)[line]
-        return np.array([plus[line] - tau, tau - minus[line]]) * inwards + EDGE * np.abs(lam[self.acting]).max(initial=0.0)
+        return np.array([plus[line] - tau, tau - minus[line]]) * inwards + EDGE * np.abs(lam[self.acting]).max(
+            initial=0.0
+        )
 
     def _leaving(self, out: tuple[Array, ...]) -> tuple[float, Any]:
         """When the first neuron stops sliding (a fraction above 1 if none does): neuron, line, and the side it takes."""
@@ -251,7 +270,11 @@ class Flow:
             first = brentq(lambda s: float(self._slack(out, s).min()), 0.0, 1.0, xtol=1e-12)
         slack = self._slack(out, first)
         k = int(slack.min(axis=0).argmin())
-        return first, (int(self.sliding.neuron[k]), int(self.sliding.line[k]), 1.0 if slack[0, k] < slack[1, k] else -1.0)
+        return first, (
+            int(self.sliding.neuron[k]),
+            int(self.sliding.line[k]),
+            1.0 if slack[0, k] < slack[1, k] else -1.0,
+        )
 
     def _leave(self, neuron: int, line: int, side: float, at_once: bool) -> None:
         """Stop sliding: at the end of its box the pull is that of the side which the neuron now enters."""
@@ -273,7 +296,7 @@ class Flow:
             mine = np.union1d(lines[neurons == i], np.flatnonzero(self.side[i] == 0)).astype(int)
             old = self.side[i, mine]
             others = ~np.isin(self.lines.line, mine)
-            sign = float(np.sign(self.state.ratios[i]))
+            sign = self._sign(i)
             g0 = (self.active[i] * others * self.lam) @ self.X
             found = resolve(
                 g0,
@@ -292,15 +315,18 @@ class Flow:
                 elif back:
                     self.step *= CUT
                 self.met[int(i), int(h)] = self.time
-            if not found.unique:
-                self.branches += 1
-                self.recorder.event(self.time, EventKind.BRANCH, int(i), int(self.lines.first[mine[0]]))
+            self._branch(i, int(self.lines.first[mine[0]]), found.unique)
             self.side[i, mine] = side
             for k, before, after in zip(mine, old, side, strict=True):
                 if fresh or before != after:
                     self._event(int(i), int(k), before, after)
         self._settle(*np.unique(neurons))
         self._look()
+
+    def _sign(self, i: int) -> float:
+        """The sign of b, where it is just changing that after the change."""
+        ratio, v = float(self.state.ratios[i]), self.state.directions[i]
+        return float(np.sign(ratio if abs(ratio) > THROUGH else v @ ((self.active[i] * self.lam) @ self.X))) or 1.0
 
     def _event(self, i: int, line: int, before: float, after: float) -> None:
         row = int(self.lines.first[line])
@@ -314,13 +340,38 @@ class Flow:
         self.recorder.event(self.time, kind, i, row)
 
     def _bury(self) -> None:
-        """Neurons whose inner weights have reached zero stay there (relu'(0) = 0)."""
+        """Inner weights that have reached zero go on beyond it if the pull there takes them away, or they stay for good.
+
+        Near zero the direction is infinitely fast, so that the walk of `fate` from the far side tells. To stay, as
+        relu'(0) = 0 has it, is a solution too unless zero is a point between two rays only (d = 1).
+        """
         for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
-            self.dead[i] = True
-            self.side[i] = -np.sign(self.lines.coefficient[self.lines.first])
-            self.recorder.event(self.time, EventKind.DEATH, int(i))
+            before, sign = self.side[i].copy(), float(np.sign(self.state.ratios[i]))
+            end = fate(-self.state.directions[i], -before, sign, self.lam * self.acting, self.X, self.lines)
+            growth = float(np.linalg.norm(end.pull))
+            if end.settled and growth > 0 and self.ties != "slide":
+                self._branch(i, -1, unique=self.X.shape[1] == 1)
+                self._reappear(i, sign * end.pull / growth, end.side)
+                for line in np.flatnonzero(self.side[i] != before):
+                    self._event(i, line, before[line], self.side[i, line])
+            else:
+                self._branch(i, -1, unique=growth == 0)
+                self.dead[i] = True
+                self.side[i] = np.where(before == 0, 1.0, before)
+                self.recorder.event(self.time, EventKind.DEATH, int(i))
             self._settle(i)
             self._look()
+
+    def _reappear(self, i: int, v: Array, side: Array) -> None:
+        """Put neuron i on the direction v, with these sides of the lines that contain it."""
+        z = self.lines.normals @ v
+        self.state.directions[i] = v
+        self.side[i] = np.where((side == 0) | (np.abs(z) <= TIE), side, np.sign(z))
+
+    def _branch(self, i: int, row: int, unique: bool) -> None:
+        if not unique:
+            self.branches += 1
+            self.recorder.event(self.time, EventKind.BRANCH, int(i), row)
 
     # ------------------------------------------------------------------------------------------------- upkeep
 

@@ -74,9 +74,7 @@ def resolve(g0: Array, normals: Array, plus: Array, minus: Array, sign: float, c
     return Resolution(max(options, key=lambda side: float((side * preferred)[few].sum())), False)
 
 
-def _around(
-    idle: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float, choice: str
-) -> Resolution:
+def _around(idle: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float, choice: str) -> Resolution:
     """The resolution where some of the hyperplanes carry no pull."""
     side = np.zeros(len(plus))
     busy = ~idle
@@ -102,16 +100,16 @@ def _box(g0: Array, normals: Array, plus: Array, minus: Array) -> Array:
         return np.zeros(0)
     if len(normals) == 1:
         pull = normals[0] @ g0
-        return np.where((pull + plus) * (pull + minus) < 0, 0.0, np.where((pull + plus) * (plus - minus) < 0, 1.0, -1.0))
+        return np.where(
+            (pull + plus) * (pull + minus) < 0, 0.0, np.where((pull + plus) * (plus - minus) <= 0, 1.0, -1.0)
+        )
     low, high = np.minimum(plus, minus), np.maximum(plus, minus)
     size = float((high - low).max())
     found = lsq_linear(normals.T, -g0 / size, bounds=(low / size, high / size), method="bvls", tol=1e-14)
     return found.active_mask * np.where(plus > minus, 1.0, -1.0)
 
 
-def _consistent(
-    side: Array, few: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float
-) -> bool:
+def _consistent(side: Array, few: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float) -> bool:
     """Whether the field on the chosen sides of the repelling hyperplanes points away from them."""
     g = field_on(side, g0, normals, plus, minus)
     push = sign * side[few] * (normals[few] @ g)
