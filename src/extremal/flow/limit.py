@@ -91,7 +91,9 @@ class Limit:
 
     def scaled(self, stretch: float) -> Limit:
         """The limit for the data stretch * X."""
-        return replace(self, masses=self.masses / stretch, lam=self.lam / stretch, value=self.value / stretch)
+        return replace(
+            self, masses=self.masses / stretch, lam=self.lam / stretch, value=self.value / stretch
+        )
 
 
 def limit_of(flow: Flow) -> Limit:
@@ -172,9 +174,7 @@ def _solve(flow: Flow, support: Array, clusters: list[Cluster]) -> tuple[Array, 
         return None
     mu, masses = found
     rows, blocks = mu > ACTIVE * mu.max(), masses > ACTIVE * masses.sum()
-    polished = _newton(
-        [A[rows] for A, b in zip(factors, blocks, strict=True) if b], y[rows], (y * mu)[rows], masses[blocks]
-    )
+    polished = _newton([A[rows] for A, b in zip(factors, blocks, strict=True) if b], y[rows], (y * mu)[rows], masses[blocks])
     if polished is None:
         return None
     lam, total = np.zeros(len(flow.y)), np.zeros(len(clusters))
