@@ -34,6 +34,9 @@ RETURN, CUT = 1e-6, 1e-2
 #: Where |w| falls below this fraction of |b| the neuron has died.
 DEAD = 1e-9
 
+#: Gauss's rule on [0, 1].
+_NODES = (np.polynomial.legendre.leggauss(8)[0] + 1) / 2, np.polynomial.legendre.leggauss(8)[1] / 2
+
 
 class StepFailure(ArithmeticError):
     """No step is small enough: the field is not what the integrator can follow."""
@@ -198,13 +201,17 @@ class Flow:
         return V, a, kappa
 
     def _move(self, out: tuple[Array, ...], s: float, step: float) -> None:
-        before = self.log_slope
+        slopes = [self.log_slope, self._log_slope(out, s / 2)]
         V, a, kappa = self._at(out, s)
         self.state = State(self.sliding.project(V), a, kappa)
         self.time += step
         self.steps += 1
         self._look()
-        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, before, self.log_slope))
+        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, *slopes, self.log_slope))
+
+    def _log_slope(self, out: tuple[Array, ...], s: float) -> float:
+        f, _ = outputs(self.X, self.active, *self._at(out, s))
+        return float(multipliers(f, self.y, self.acting, self.code, self.total)[1])
 
     # -------------------------------------------------------------------------------------------------- events
 
@@ -399,10 +406,11 @@ class Flow:
         self.recorder.record(self.time, self.log_clock, *self._arrays(), sliding=self.sliding.count)
 
 
-def _log_elapsed(step: float, first: float, last: float) -> float:
-    """log of the integral of 1 / S over a step of loss-normalised time, with log S linear between its ends."""
+def _log_elapsed(step: float, first: float, middle: float, last: float) -> float:
+    """log of the integral of 1 / S over a step of loss-normalised time, with log S quadratic through these values."""
     if step <= 0:
         return -np.inf
-    change = abs(last - first)
-    mean = np.log(-np.expm1(-change) / change) if change > 1e-8 else -change / 2
-    return float(np.log(step) - min(first, last) + mean)
+    s, weight = _NODES
+    log_slope = first * (1 - s) * (1 - 2 * s) + 4 * middle * s * (1 - s) + last * s * (2 * s - 1)
+    low = log_slope.min()
+    return float(np.log(step) - low + np.log(weight @ np.exp(low - log_slope)))
