@@ -27,6 +27,8 @@ FIRST, SMALLEST, GROW, SHRINK = 1e-2, 1e-14, 5.0, 0.1
 OUTPUTS = 1e3
 #: A row is a tie at the start when |x . v| is below this fraction of |x|.
 TIE = 1e-14
+#: A boundary this far beyond a hyperplane is not on it any more.
+LATE = 1e-9
 #: Events are at the same moment when they are within this fraction of a step.
 TOGETHER = 1e-9
 #: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
@@ -299,8 +301,10 @@ class Flow:
         The decision is about the field at this moment, but the multiplier may be about to fall back, within a time of
         1 / |theta|^2, to where it is slaved to the slow motion. A tie that returns `within` that time was no exit.
         """
-        for i in np.unique(neurons):
-            mine = np.union1d(lines[neurons == i], np.flatnonzero(self.side[i] == 0)).astype(int)
+        beyond = self._beyond(neurons, lines)
+        for i in np.unique(neurons[~beyond]):
+            lines_of_i = lines[(neurons == i) & ~beyond]
+            mine = np.union1d(lines_of_i, np.flatnonzero(self.side[i] == 0)).astype(int)
             old = self.side[i, mine]
             others = ~np.isin(self.lines.line, mine)
             sign = self._sign(i)
@@ -330,6 +334,16 @@ class Flow:
         self._settle(*np.unique(neurons))
         self._look()
 
+    def _beyond(self, neurons: Array, lines: Array) -> Array:
+        """Which of these ties are none any more: crossed while the row had no weight, which changes nothing but the side."""
+        z = (self.state.directions[neurons] * self.lines.normals[lines]).sum(axis=1)
+        before = self.side[neurons, lines]
+        beyond = before * z < -LATE
+        self.side[neurons[beyond], lines[beyond]] *= -1.0
+        for i, line, side in zip(neurons[beyond], lines[beyond], before[beyond], strict=True):
+            self._event(i, line, side, -side)
+        return beyond
+
     def _sign(self, i: int) -> float:
         """The sign of b, where it is just changing that after the change."""
         ratio, v = float(self.state.ratios[i]), self.state.directions[i]
@@ -354,7 +368,7 @@ class Flow:
         """
         for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
             before, sign = self.side[i].copy(), float(np.sign(self.state.ratios[i]))
-            end = fate(-self.state.directions[i], -before, sign, self.lam * self.acting, self.X, self.lines)
+            end = fate(-self.state.directions[i], -before, sign, self.lam, self.X, self.lines)
             growth = float(np.linalg.norm(end.pull))
             if end.settled and growth > 0 and self.ties != "slide":
                 self._branch(i, -1, unique=self.X.shape[1] == 1)
