@@ -1,0 +1,273 @@
+"""Ties against exact enumeration, events against tiny-step gradient descent in decimals, invariants along trajectories."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extremal import datasets
+from extremal.flow.crossings import coefficients, first_root
+from extremal.flow.fate import fate
+from extremal.flow.integrate import Flow
+from extremal.flow.lines import Lines
+from extremal.flow.state import State, random_start
+from extremal.flow.ties import field_on, resolve
+from extremal.flow.trajectory import EventKind, Trajectory
+
+NAMES = ("logistic", "exponential", "squared")
+
+
+# ------------------------------------------------------------------------------------------- ties: the min-norm problem
+
+
+def exact_min_norm(g0, N, low, high):
+    """min |g0 + N^T tau| over low <= tau <= high: the minimiser g, by all faces of the box in fractions."""
+    best = None
+    for face in product("lhf", repeat=len(N)):
+        free = [h for h, t in enumerate(face) if t == "f"]
+        tau = [low[h] if t == "l" else high[h] for h, t in enumerate(face)]
+        g = [x + sum(tau[h] * N[h][j] for h in range(len(N)) if h not in free) for j, x in enumerate(g0)]
+        if free:
+            gram = [[sum(p * q for p, q in zip(N[h], N[k], strict=True)) for k in free] for h in free]
+            right = [-sum(p * q for p, q in zip(N[h], g, strict=True)) for h in free]
+            answer = solve(gram, right)
+            if answer is None or any(not low[h] <= t <= high[h] for h, t in zip(free, answer, strict=True)):
+                continue
+            g = [x + sum(t * N[h][j] for h, t in zip(free, answer, strict=True)) for j, x in enumerate(g)]
+        size = sum(x * x for x in g)
+        if best is None or size < best[0]:
+            best = size, g
+    return best[1]
+
+
+def solve(A, b):
+    """x with A x = b in fractions, None if A is singular."""
+    rows = [[Fraction(t) for t in row] + [Fraction(t)] for row, t in zip(A, b, strict=True)]
+    for j in range(len(rows)):
+        pivot = next((i for i in range(j, len(rows)) if rows[i][j]), None)
+        if pivot is None:
+            return None
+        rows[j], rows[pivot] = rows[pivot], rows[j]
+        rows[j] = [t / rows[j][j] for t in rows[j]]
+        for i in range(len(rows)):
+            if i != j:
+                rows[i] = [p - rows[i][j] * q for p, q in zip(rows[i], rows[j], strict=True)]
+    return [row[-1] for row in rows]
+
+
+small = st.integers(-3, 3)
+
+
+@settings(max_examples=300)
+@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([1.0, -1.0]), st.data())
+def test_attracting_ties_are_the_box_problem(count, d, sign, data):
+    """Any normals, dependent ones, opposite ones and more of them than dimensions included."""
+    vector = st.lists(small, min_size=d, max_size=d)
+    N = data.draw(st.lists(vector.filter(any), min_size=count, max_size=count))
+    g0, one = data.draw(vector), data.draw(st.lists(small, min_size=count, max_size=count))
+    jump = data.draw(st.lists(st.integers(1, 4), min_size=count, max_size=count))
+    plus = np.array(one, float)
+    minus = plus + sign * np.array(jump)  # sign (plus - minus) < 0: both sides push in, or across
+    g0, N = np.array(g0, float), np.array(N, float)
+    size = np.linalg.norm(N, axis=1)
+    unit = g0, N / size[:, None], plus * size, minus * size
+    found = resolve(*unit, sign, "on")
+    low, high = ([Fraction(t) for t in f(plus, minus)] for f in (np.minimum, np.maximum))
+    exact = np.array([float(t) for t in exact_min_norm([Fraction(t) for t in g0], [[Fraction(t) for t in n] for n in N], low, high)])
+    g = field_on(found.side, *unit)
+    assert found.unique
+    assert g == pytest.approx(exact, abs=1e-9)
+    push = sign * (N @ g)
+    assert np.all(push[found.side > 0] >= -1e-9) and np.all(push[found.side < 0] <= 1e-9)  # it goes where it is
+    assert push[found.side == 0] == pytest.approx(0, abs=1e-9)
+
+
+@given(small, small, small, st.sampled_from([1.0, -1.0]), st.sampled_from(["on", "off", "slide"]))
+def test_one_tie_is_filippov(pull, plus, minus, sign, choice):
+    """Slide if and only if both sides push in; branch if and only if both push away; else go along."""
+    if plus == minus:
+        return
+    n = np.array([[0.0, 1.0]])
+    found = resolve(np.array([2.0, pull]), n, np.array([float(plus)]), np.array([float(minus)]), sign, choice)
+    above, below = sign * (pull + plus), sign * (pull + minus)  # velocity across on the sides + and -
+    side = found.side[0]
+    if above < 0 < below:
+        assert side == 0 and found.unique
+    elif below < 0 < above:
+        preferred = 1.0 if abs(plus) >= abs(minus) else -1.0
+        assert not found.unique and side == {"on": preferred, "off": -preferred, "slide": 0.0}[choice]
+    elif above > 0 and below > 0:
+        assert side == 1 and found.unique
+    elif above < 0 and below < 0:
+        assert side == -1 and found.unique
+    elif above == 0 > below or below == 0 < above:  # tangential on one side, away on the other: not unique, or out
+        assert side * (above if side > 0 else below) >= 0
+    else:  # tangential on one side, and the other side pushes in
+        assert side == (1 if above == 0 else -1) or side == 0
+
+
+@settings(max_examples=200)
+@given(st.integers(2, 3), st.sampled_from([1.0, -1.0]), st.sampled_from(["on", "off", "slide"]), st.data())
+def test_repelling_and_attracting_ties_together(count, sign, choice, data):
+    """Whatever is chosen is a solution: on each side the field leads away from the others or along them."""
+    N = np.eye(3)[:count] if data.draw(st.booleans()) else np.array([[1.0, 0, 0], [1, 1, 0], [0, 1, 2]])[:count]
+    N /= np.linalg.norm(N, axis=1)[:, None]
+    vector = st.lists(small, min_size=count, max_size=count)
+    g0 = np.array(data.draw(st.lists(small, min_size=3, max_size=3)), float)
+    plus, minus = np.array(data.draw(vector), float), np.array(data.draw(vector), float)
+    if np.any(plus == minus):
+        return
+    found = resolve(g0, N, plus, minus, sign, choice)
+    g = field_on(found.side, g0, N, plus, minus)
+    assert np.all(found.side * sign * (N @ g) >= -1e-9)
+    slide = found.side == 0
+    if slide.any():  # the share of each row that keeps the neuron there exists
+        rest = g0 + np.where(found.side > 0, plus, np.where(found.side < 0, minus, 0.0)) @ N
+        tau = np.linalg.lstsq(N[slide].T, g - rest, rcond=None)[0]
+        assert np.all((tau - plus[slide]) * (tau - minus[slide]) <= 1e-9)
+
+
+def test_rows_without_weight_follow_the_motion():
+    zero = np.zeros(2)
+    found = resolve(np.array([1.0, -2.0]), np.eye(2), zero, zero, -1.0, "on")
+    assert list(found.side) == [-1, 1] and found.unique
+
+
+# ------------------------------------------------------------------------------------------------------ roots of cubics
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=3), st.floats(1e-3, 1))
+def test_first_roots(tail, start):
+    p0, (p1, c3, c4) = start, tail
+    s = first_root(*coefficients(p0, p1, c3, c4))
+    grid = np.linspace(0, 1, 17)
+    values = (1 - grid) * p0 + grid * (p1 + (1 - grid) * (c3 + grid * c4))
+    if s < 0:
+        assert values.min() > -1e-12
+    else:
+        assert abs((1 - s) * p0 + s * (p1 + (1 - s) * (c3 + s * c4))) < 1e-9
+        assert np.all(values[grid < s - 1 / 16] > -1e-12)
+
+
+# -------------------------------------------------------------------------------------------------- the walk of a neuron
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.booleans())
+def test_fate_is_an_ascent_of_the_frozen_field(seed, d, lattice):
+    """Where a neuron comes to rest, tiny steps along the pull of the cell it is in bring it there too."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(-2, 3, (5, d)).astype(float) if lattice else rng.standard_normal((5, d))
+    if not X.any(axis=1).all():
+        return
+    lam, v = rng.standard_normal(5), rng.standard_normal(d)
+    v, sign = v / np.linalg.norm(v), float(rng.choice([-1.0, 1.0]))
+    lines = Lines.of(X)
+    end = fate(v, np.sign(v @ lines.normals.T), sign, lam, X, lines)
+    assert end.settled
+    w = v.copy()
+    for k in range(8000):
+        g = ((X @ w > 0) * lam) @ X
+        w = w + sign * 4e-3 / (1 + k / 1000) * (g - (w @ g) * w)
+        w /= np.linalg.norm(w)
+    growth = sign * lam @ np.maximum(X @ w, 0)
+    assert max(growth, 0) == pytest.approx(np.linalg.norm(end.pull), abs=2e-2)
+
+
+# ----------------------------------------------------------------------- events: tiny-step gradient descent in decimals
+
+
+def descend(X, y, loss, W, b, step, end):
+    """Gradient descent on the loss-normalised clock in 40 digits: toggles (log t, neuron, row, now on) until tau = end."""
+    with localcontext() as context:
+        context.prec = 40
+        X, y, W, b = (exactly(part) for part in (X, y, W, b))
+        step, t, tau, toggles, on = Decimal(step), Decimal(0), Decimal(0), [], None
+        while tau < end:
+            Z = [[sum(p * q for p, q in zip(w, x, strict=True)) for x in X] for w in W]
+            now = [[z > 0 for z in row] for row in Z]
+            if on is not None:
+                toggles += [
+                    (float(t.ln()), i, k, now[i][k]) for i in range(len(W)) for k in range(len(X)) if now[i][k] != on[i][k]
+                ]
+            on = now
+            f = [sum((b[i] * Z[i][k] for i in range(len(W)) if on[i][k]), Decimal(0)) for k in range(len(X))]
+            lam = [slope(loss, fk, yk) for fk, yk in zip(f, y, strict=True)]
+            size = sum(map(abs, y if loss == "squared" else lam))
+            for i in range(len(W)):
+                g = [sum((lam[k] * X[k][j] for k in range(len(X)) if on[i][k]), Decimal(0)) for j in range(len(X[0]))]
+                eta = step / size
+                db = eta * sum(p * q for p, q in zip(W[i], g, strict=True))
+                W[i] = [p + eta * b[i] * q for p, q in zip(W[i], g, strict=True)]
+                b[i] += db
+            t, tau = t + step / size, tau + step
+        return toggles, float(t.ln()), np.array(W, float), np.array(b, float)
+
+
+def slope(loss, f, y):
+    if loss == "squared":
+        return y - f
+    return y * (-y * f).exp() if loss == "exponential" else y / (1 + (y * f).exp())
+
+
+def exactly(x):
+    return [exactly(part) for part in x] if np.ndim(x) else Decimal(float(x))
+
+
+def events_of(toggles, end, gap):
+    """Crossings and sliding intervals: a boundary that goes to and fro slides."""
+    found = []
+    for i, k in sorted({(i, k) for _, i, k, _ in toggles}):
+        mine = [(t, now) for t, a, b, now in toggles if (a, b) == (i, k)]
+        runs = [[mine[0]]]
+        for event in mine[1:]:
+            runs.append([event]) if event[0] - runs[-1][-1][0] > gap else runs[-1].append(event)
+        for number, run in enumerate(runs):
+            if len(run) == 1:
+                found.append((run[0][0], EventKind.ON if run[0][1] else EventKind.OFF, i, k))
+                continue
+            found.append((run[0][0], EventKind.SLIDE, i, k))
+            if number < len(runs) - 1 or end - run[-1][0] > gap:
+                found.append((run[-1][0], EventKind.LEAVE_ON if run[-1][1] else EventKind.LEAVE_OFF, i, k))
+    return sorted(found)
+
+
+def flow_events(X, y, loss, state, log_clock, **options):
+    """(log t, kind, neuron, row) up to that time."""
+    flow = Flow(X, y, loss, state, **options)
+    while flow.log_clock < log_clock:
+        flow.advance()
+    run = flow.recorder.finish(X, y, loss=loss, method="flow")
+    clock = np.interp(run.events["time"], run.time, np.maximum(run.log_clock, -50))
+    return [
+        (t, EventKind(int(e["kind"])), int(e["neuron"]), int(e["row"]))
+        for t, e in zip(clock, run.events, strict=True)
+        if t <= log_clock
+    ], flow
+
+
+def small_case(seed, loss, balanced):
+    rng = np.random.default_rng(seed)
+    n, d, m = int(rng.integers(3, 6)), int(rng.integers(2, 4)), int(rng.integers(1, 5))
+    X = rng.standard_normal((n, d))
+    X /= np.linalg.norm(X, axis=1).max()
+    y = rng.standard_normal(n) if loss == "squared" else np.where(rng.random(n) < 0.5, 1.0, -1.0)
+    state = random_start(d, m, 0.1, rng, balanced)
+    return X, y, state
+
+
+def agree(seed, loss, balanced, step, end, slack):
+    X, y, state = small_case(seed, loss, balanced)
+    net = state.network()
+    toggles, last, _, _ = descend(X, y, loss, net.hidden.T, net.output.ravel(), step, end)
+    expected = events_of(toggles, last, gap=slack)
+    found, _ = flow_events(X, y, loss, state, last - slack, tol=1e-8)
+    expected = [e for e in expected if e[0] <= last - slack]
+    by_pair = lambda events: sorted((i, k, t, kind) for t, kind, i, k in events)  # noqa: E731
+    return by_pair(expected), by_pair(found)
