@@ -56,7 +56,7 @@ def resolve(g0: Array, normals: Array, plus: Array, minus: Array, sign: float, c
         return _around(idle, g0, normals, plus, minus, sign, choice)
     repelling = np.flatnonzero(sign * (plus - minus) > 0)
     ties = _Ties(g0, normals, plus, minus, sign, repelling)
-    found = list(ties.solutions((1.0, -1.0)))
+    found = list(ties.solutions((1.0, -1.0), 0.0)) or list(ties.solutions((1.0, -1.0)))
     if len(found) == 1:
         return Resolution(found[0], True)
     if not found or choice == "slide":  # both sides of some hyperplane push back through the others: stay on it
@@ -78,7 +78,7 @@ class _Ties:
     sign: float
     repelling: Array
 
-    def solutions(self, sides: tuple[float, ...]) -> Iterator[Array]:
+    def solutions(self, sides: tuple[float, ...], edge: float = EDGE) -> Iterator[Array]:
         """All consistent choices for the repelling hyperplanes among `sides`, with what the others do then."""
         if len(self.repelling) > FEW:
             return
@@ -87,7 +87,7 @@ class _Ties:
             side = np.zeros(len(self.plus))
             side[self.repelling] = chosen
             side = self.box(side, attracting)
-            if self.consistent(side):
+            if self.consistent(side, edge):
                 yield side
 
     def box(self, side: Array, free: Array) -> Array:
@@ -99,7 +99,7 @@ class _Ties:
         side[free] = _box((self.g0 + pull) @ inside, self.normals[free] @ inside, self.plus[free], self.minus[free])
         return side
 
-    def consistent(self, side: Array) -> bool:
+    def consistent(self, side: Array, edge: float) -> bool:
         """Whether the field leads away from the hyperplanes or along them, and every tie has the share that it needs."""
         g = field_on(side, self.g0, self.normals, self.plus, self.minus)
         size = max(float(np.abs(g).max(initial=0.0)), float(np.abs(self.g0).max(initial=0.0)))
@@ -108,7 +108,7 @@ class _Ties:
         tau = np.linalg.lstsq(self.normals[stays].T, g - rest, rcond=None)[0]
         low, high = np.minimum(self.plus, self.minus)[stays], np.maximum(self.plus, self.minus)[stays]
         away = self.sign * side[self.repelling] * (self.normals[self.repelling] @ g)
-        return bool((np.r_[away, tau - low, high - tau] >= -EDGE * size).all())
+        return bool((away >= -edge * size).all() and (np.r_[tau - low, high - tau] >= -EDGE * size).all())
 
 
 def _around(idle: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float, choice: str) -> Resolution:
