@@ -27,6 +27,8 @@ from extremal.design import Array
 EDGE = 1e-10
 #: A jump of the field below this fraction of it is none.
 NOTHING = 1e-15
+#: A share this close to the end of its box is at the end.
+ROUNDING = 1e-13
 #: Repelling hyperplanes at one point up to which every combination of sides is tried.
 FEW = 6
 
@@ -147,4 +149,5 @@ def _box(g0: Array, normals: Array, plus: Array, minus: Array) -> Array:
     low, high = np.minimum(plus, minus), np.maximum(plus, minus)
     size = float((high - low).max())
     found = lsq_linear(normals.T, -g0 / size, bounds=(low / size, high / size), method="bvls", tol=1e-14)
-    return found.active_mask * np.where(plus > minus, 1.0, -1.0)
+    at_low, at_high = found.x - low / size <= ROUNDING, high / size - found.x <= ROUNDING
+    return np.where(at_low, -1.0, np.where(at_high, 1.0, 0.0)) * np.where(plus > minus, 1.0, -1.0)
