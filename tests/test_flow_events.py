@@ -303,3 +303,156 @@ def test_gradient_descent_in_decimals_has_the_same_events(seed, loss, balanced):
     # a boundary leaves a sliding row when its last share is used up: gradient descent sees that to sqrt(step)
     times = [np.log(np.exp([t for _, _, t, _ in events]) + EARLY) for events in (found, expected)]
     assert times[0] == pytest.approx(times[1], abs=SLACK)
+
+
+# --------------------------------------------------------------------------------------- what holds on every trajectory
+
+
+def problem(seed):
+    """Data of some family, a loss and a start."""
+    rng = np.random.default_rng(seed)
+    n, d, m = int(rng.integers(1, 10)), int(rng.integers(1, 4)), int(rng.integers(1, 12))
+    kind = seed % 5
+    if kind == 0:
+        X = rng.standard_normal((n, d))
+    elif kind == 1:
+        X = rng.integers(-1, 2, (n, d)).astype(float)  # coincident ties, zero rows
+    elif kind == 2:
+        X = np.column_stack([rng.standard_normal(n), np.ones(n)])
+    elif kind == 3:
+        X = rng.standard_normal((n, d))[rng.integers(0, n, n)] * rng.choice([1.0, 2.0, -1.0], n)[:, None]
+    else:
+        X, _ = datasets.orthogonally_separable(n + 1, d + 1, random_state=seed)
+    X = X / max(np.linalg.norm(X, axis=1).max(), 1e-300)
+    loss = NAMES[int(rng.integers(3))]
+    y = rng.standard_normal(len(X)) if loss == "squared" else np.where(rng.random(len(X)) < 0.5, 1.0, -1.0)
+    return X, y, loss, random_start(X.shape[1], m, 10 ** rng.uniform(-4, -1), rng, bool(rng.integers(2)))
+
+
+def followed(X, y, loss, state, *, until=1e4, steps=3000, **options) -> tuple[Flow, Trajectory]:
+    """The flow up to |theta|^2 = `until`, or so many steps, or rest."""
+    flow = Flow(X, y, loss, state, **options)
+    while flow.steps < steps and flow.time < 1e4 and np.exp(2 * flow.state.log_norms).sum() < until:
+        flow.advance()
+    return flow, flow.recorder.finish(X, y, loss=loss, method="flow")
+
+
+@settings(max_examples=80)
+@given(st.integers(0, 10**6))
+def test_invariants_along_the_way(seed):
+    X, y, loss, state = problem(seed)
+    flow, run = followed(X, y, loss, state.copy())
+    assert flow.steps < 3000
+    assert all(np.isfinite(part).all() for part in (run.directions, run.log_norms, run.ratios))
+    assert np.linalg.norm(run.directions, axis=2) == pytest.approx(1, abs=1e-9)
+    w2 = np.exp(2 * run.log_norms)
+    kept = np.abs(w2 * (1 - run.ratios**2) - state.invariants) / np.maximum(w2 * (1 + run.ratios**2), 1e-200)
+    alive = run.ratios**2 < 1e12  # of a neuron near zero the ratio is all rounding
+    assert kept[alive].max(initial=0) < 1e-4
+    never = np.abs(state.ratios) >= 1  # |b| >= |w| > 0 for ever
+    assert np.all(np.sign(run.ratios[:, never]) == np.sign(state.ratios[never]))
+    balanced = np.abs(state.ratios) == 1
+    assert np.all(run.ratios[:, balanced] == state.ratios[balanced])
+    assert np.all(np.diff(run.log_loss) <= 1e-4 * np.maximum(1, np.abs(run.log_loss[1:])))
+    assert np.all(np.diff(run.time) >= 0) and np.all(np.diff(run.log_clock) >= 0)
+    if loss != "squared" and balanced.all():
+        margin = run.smoothed_margin[run.smoothed_margin > 0]
+        assert np.all(np.diff(margin) >= -1e-5 * margin[1:])
+    z = flow.lines.normals @ flow.state.directions.T
+    assert np.all((flow.side.T * z >= -1e-5) | flow.dead)
+    assert np.abs(z[flow.side.T == 0]).max(initial=0) < 1e-12
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6))
+def test_symmetries(seed):
+    """Neurons in another order, rows in another order, labels and outputs negated, rows doubled: the same flow."""
+    X, y, loss, state = problem(5 * seed)
+    rng = np.random.default_rng(seed)
+    rows, neurons = rng.permutation(len(X)), rng.permutation(state.width)
+    options = {"steps": 120, "tol": 1e-8}
+    flow, run = followed(X, y, loss, state.copy(), **options)
+    if flow.branches:
+        return
+    end, at = flow.state, 1e-4
+    moved = State(state.directions[neurons], state.log_norms[neurons], state.ratios[neurons])
+    for other, order in (
+        (followed(X[rows], y[rows], loss, state.copy(), **options), slice(None)),
+        (followed(X, y, loss, moved, **options), neurons),
+        (followed(X, -y, loss, State(state.directions, state.log_norms, -state.ratios), **options), slice(None)),
+    ):
+        found = other[0].state
+        if other[0].time != pytest.approx(flow.time, rel=1e-6):
+            continue  # a step more or less
+        assert found.directions == pytest.approx(end.directions[order], abs=at)
+        assert found.log_norms == pytest.approx(end.log_norms[order], abs=at)
+        assert np.abs(found.ratios) == pytest.approx(np.abs(end.ratios[order]), rel=at, abs=at)
+        assert other[1].events.size == run.events.size
+
+
+def at_time(X, y, loss, state, end, **options):
+    flow = Flow(X, y, loss, state.copy(), **options)
+    while flow.time < end:
+        flow.advance(end)
+    return flow
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.sampled_from([-3, 2]))
+def test_scaled_rows_are_another_clock(seed, power):
+    """f(2^p X; theta) = f(X; 2^(p/2) theta): norms by 2^(p/2), and w' by 2^(p/2) 2^p."""
+    X, y, loss, state = problem(5 * seed)
+    c = 2.0**power
+    moved = State(state.directions, state.log_norms - np.log(c) / 2, state.ratios)
+    flow = at_time(X, y, loss, state, 3.0, tol=1e-8)
+    other = at_time(c * X, y, loss, moved, 3.0 / c, tol=1e-8)
+    if flow.branches:
+        return
+    assert other.state.directions == pytest.approx(flow.state.directions, abs=1e-5)
+    assert other.state.log_norms + np.log(c) / 2 == pytest.approx(flow.state.log_norms, abs=1e-5)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_copies_of_a_neuron_stay_together(seed):
+    """Two copies of w / sqrt 2 and b / sqrt 2 are w and b."""
+    X, y, loss, state = problem(5 * seed)
+    twice = State(
+        np.repeat(state.directions, 2, axis=0),
+        np.repeat(state.log_norms - np.log(2) / 2, 2),
+        np.repeat(state.ratios, 2),
+    )
+    flow, other = at_time(X, y, loss, state, 6.0, tol=1e-8), at_time(X, y, loss, twice, 6.0, tol=1e-8)
+    if flow.branches:
+        return
+    assert other.state.directions[::2] == pytest.approx(flow.state.directions, abs=1e-5)
+    assert other.state.directions[1::2] == pytest.approx(other.state.directions[::2], abs=1e-9)
+    assert other.state.log_norms[::2] + np.log(2) / 2 == pytest.approx(flow.state.log_norms, abs=1e-5)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6))
+def test_error_follows_the_tolerance(seed):
+    X, y, loss, state = problem(seed)
+    best = at_time(X, y, loss, state, 8.0, tol=1e-11)
+    if best.branches or best.dead.any() or np.abs(best.state.ratios).max() > 1e3:
+        return
+    for tol in (1e-5, 1e-7, 1e-9):
+        found = at_time(X, y, loss, state, 8.0, tol=tol)
+        assert found.state.directions == pytest.approx(best.state.directions, abs=1e4 * tol)
+        assert found.state.log_norms == pytest.approx(best.state.log_norms, abs=1e4 * tol)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "xor", "orthogonal"])
+@pytest.mark.parametrize("loss", ["logistic", "exponential"])
+def test_bounds_bracket_the_optimum(family, loss):
+    from extremal import max_margin
+
+    make = {"gaussian": datasets.gaussian_labels, "xor": datasets.xor, "orthogonal": datasets.orthogonally_separable}
+    X, y = make[family](6, 2, random_state=3)
+    X = X / np.linalg.norm(X, axis=1).max()
+    best = max_margin(X, y)
+    _, run = followed(X, y, loss, random_start(2, 12, 1e-3, np.random.default_rng(0)), until=1e3)
+    assert np.all(run.upper_bounds >= best.dual_value * (1 - 1e-9))
+    assert np.all(run.lower_bounds(8).values <= best.value * (1 + 1e-9))
+    assert run.upper_bounds[-1] < np.inf
