@@ -59,7 +59,7 @@ def multipliers(f, y, acting, loss, total):
     """(lam normalised, log of the normaliser, slope): slope is d log p / dq with its sign changed, for margin losses.
 
     The normaliser is the sum of |lam| over the samples that act on some neuron: while no neuron sees a sample, it has
-    no part in the flow, and its constant |lam| must not slow down the clock of the others.
+    no part in the flow, and its constant |lam| must not slow down the clock of the others. If none acts, all count.
     """
     n = f.size
     slope = np.ones(n)
@@ -78,11 +78,10 @@ def multipliers(f, y, acting, loss, total):
             tail = np.exp(q)
             logp[k] = -np.log1p(tail)
             slope[k] = tail / (1.0 + tail)
-    if not acting.any():
-        return np.zeros(n), -np.inf, slope
-    top = logp[acting].max()
-    log_size = top + np.log(np.exp(logp[acting] - top).sum())
-    return y * np.exp(np.minimum(logp - log_size, LARGEST)), log_size, slope
+    counted = logp[acting] if acting.any() else logp
+    top = counted.max()
+    log_share = np.log(np.exp(counted - top).sum())  # not added to `top` first, in whose last digit it would be lost
+    return y * np.exp(np.minimum(logp - top - log_share, LARGEST)), top + log_share, slope
 
 
 @njit(cache=True, nogil=True)
@@ -166,8 +165,8 @@ def change_of_lam(b, y, lam, slope, loss, total):
     """d lam for a change b of the outputs."""
     if loss == SQUARED:
         return -b / total
-    t = -slope * y * b
-    return lam * (t - np.dot(np.abs(lam), t))
+    share, t = np.abs(lam), -slope * y * b
+    return lam * (t - np.dot(share, t) / share.sum())
 
 
 @njit(cache=True, nogil=True)
@@ -179,15 +178,20 @@ def change_of_outputs(X, D, Z, a, kappa, uV, ua, uk):
 
 
 @njit(cache=True, nogil=True)
-def inverse_of_coupling(T, y, lam, slope, loss, total):
-    """(I - C T)^-1 with C = d lam / d f, which is diagonal plus rank one."""
+def closed_loop(T, y, lam, slope, loss, total):
+    """I - C T with C = d lam / d f, which is diagonal plus rank one."""
     n = T.shape[0]
     if loss == SQUARED:
-        return np.linalg.inv(np.eye(n) + T / total)
-    share = np.abs(lam)
-    t = T * -(slope * y).reshape(n, 1)
-    mean = np.dot(share, t)
-    return np.linalg.inv(np.eye(n) - lam.reshape(n, 1) * (t - mean))
+        return np.eye(n) + T / total
+    share, t = np.abs(lam), T * -(slope * y).reshape(n, 1)
+    return np.eye(n) - lam.reshape(n, 1) * (t - np.dot(share, t) / share.sum())
+
+
+@njit(cache=True, nogil=True)
+def refined(M, inverse, r):
+    """M^-1 r with the small residual that the inverse alone does not give; M grows like |theta|^2."""
+    x = np.dot(inverse, r)
+    return x + np.dot(inverse, r - np.dot(M, x))
 
 
 @njit(cache=True, nogil=True)
@@ -203,7 +207,8 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
     share = np.abs(lam) * acting
     sample = np.flatnonzero(acting if loss == SQUARED else share > NEGLIGIBLE)
     T = coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample)
-    inverse = inverse_of_coupling(T, y[sample], lam[sample], slope[sample], loss, total)
+    loop = closed_loop(T, y[sample], lam[sample], slope[sample], loss, total)
+    inverse = np.linalg.inv(loop)
     UV, Ua, Uk = np.zeros((6, m, d)), np.zeros((6, m)), np.zeros((6, m))
     V1, a1, k1 = V, a, kappa
     for j in range(6):
@@ -222,7 +227,7 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
         uV, ua, uk = block_solve(V, G, h, kappa, E, rV, ra, rk)
         b = change_of_outputs(X, D, Z, a, kappa, uV, ua, uk)
         moved = np.zeros(y.size)
-        moved[sample] = np.dot(inverse, change_of_lam(b, y, lam, slope, loss, total)[sample])
+        moved[sample] = refined(loop, inverse, change_of_lam(b[sample], y[sample], lam[sample], slope[sample], loss, total))
         push = np.dot(D * moved, X)
         project(push, normals, start)
         along = (push * V).sum(axis=1)
