@@ -34,6 +34,8 @@ LATE = 1e-9
 TOGETHER = 1e-9
 #: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
 RETURN, CUT = 1e-6, 1e-2
+#: What a crossing that is passed may contribute, of the tolerance of a step.
+PASSED = 0.1
 #: Where |w| falls below this fraction of |b| the neuron has died.
 DEAD = 1e-9
 
@@ -165,8 +167,8 @@ class Flow:
             if step < SMALLEST:
                 raise StepFailure(f"the step fell below {SMALLEST:g} at tau = {self.time:g}")
         self.step = step * min(GROW, 0.9 * max(error, 1e-8) ** -0.25)
-        fraction, neurons, lines, leaving = self._first_event(out, step)
-        self._move(out, fraction, fraction * step)
+        fraction, neurons, lines, leaving, late = self._first_event(out, step)
+        self._move(out, fraction, fraction * step, late)
         if leaving:
             self._leave(*leaving, at_once=fraction < RETURN)
         if len(neurons):
@@ -206,10 +208,10 @@ class Flow:
         )
         return V, a, kappa
 
-    def _move(self, out: tuple[Array, ...], s: float, step: float) -> None:
+    def _move(self, out: tuple[Array, ...], s: float, step: float, late: Array | None) -> None:
         slopes = [self.log_slope, self._log_slope(out, s / 2)]
         V, a, kappa = self._at(out, s)
-        self.state = State(self.sliding.project(V), a, kappa)
+        self.state = State(self.sliding.project(V if late is None else V + late), a, kappa)
         self.time += step
         self.steps += 1
         self._look()
@@ -221,10 +223,11 @@ class Flow:
 
     # -------------------------------------------------------------------------------------------------- events
 
-    def _first_event(self, out: tuple[Array, ...], step: float) -> tuple[float, Array, Array, Any]:
+    def _first_event(self, out: tuple[Array, ...], step: float) -> tuple[float, Array, Array, Any, Array | None]:
         """The fraction of the step up to the first event that matters, and what happens there.
 
-        That is the ties (neurons, lines) that are met, and the (neuron, line, side) that stops sliding, if one does.
+        That is the ties (neurons, lines) that are met, the (neuron, line, side) that stops sliding, if one does, and
+        what the directions miss for crossings that were passed.
         """
         N = self.lines.normals.T
         parts = [np.ascontiguousarray(V @ N) for V in (self.state.directions, out[0], out[7], out[10])]
@@ -232,14 +235,18 @@ class Flow:
         turning, at, moment = self._turning(out)
         leave, leaving = self._leaving(out)
         end = leave
-        matters = self._matters(neuron, line, when, step)
+        matters = self._matters(out, neuron, line, when, step)
         if matters.any():
             end = min(end, float(when[matters].min()))
         if len(moment):
             end = min(end, float(moment.min()))
         neuron, line, when = np.append(neuron, turning), np.append(line, at), np.append(when, moment)
+        end, leaving = min(end, 1.0), leaving if leave <= end else ()
         met = when <= end + TOGETHER
-        return min(end, 1.0), neuron[met].astype(int), line[met].astype(int), leaving if leave <= end else ()
+        neuron, line, when = neuron[met].astype(int), line[met].astype(int), when[met]
+        passed = when < end - TOGETHER
+        late = self._missed(neuron[passed], line[passed], (end - when[passed]) * step) if passed.any() else None
+        return end, neuron, line, leaving, late
 
     def _turning(self, out: tuple[Array, ...]) -> tuple[Array, Array, Array]:
         """When b changes its sign, for the neurons that slide then: what held them there now pushes them away.
@@ -253,12 +260,33 @@ class Flow:
         cubics = zip(*(t * part[turning] for part in (kappa, out[2], out[9], out[12])), strict=True)
         return turning, line, np.array([first_root(*coefficients(*parts)) for parts in cubics])
 
-    def _matters(self, neuron: Array, line: Array, when: Array, step: float) -> Array:
-        """Whether the rest of the step on the wrong side of a line would change the direction by more than tol."""
+    def _matters(self, out: tuple[Array, ...], neuron: Array, line: Array, when: Array, step: float) -> Array:
+        """Whether the step has to end where the boundary of a neuron meets a line.
+
+        It may go on beyond a line that is merely crossed: the directions are then corrected by the jump of the field,
+        times the time beyond. What is left is of second order, and has to be below the tolerance in the directions and
+        the outputs.
+        """
         if not len(neuron):
             return np.zeros(0, bool)
-        jump = np.abs(self.pull_plus - self.pull_minus)[line] * np.abs(self.state.ratios[neuron])
-        return (1 - when) * step * jump > self.tol
+        jump = (self.pull_plus - self.pull_minus)[line]
+        kappa, late = self.state.ratios[neuron], (1 - when) * step
+        motion = ((out[0] - self.state.directions)[neuron] * self.lines.normals[line]).sum(axis=1) / step
+        after = motion - self.side[neuron, line] * kappa * jump  # with the row's pull switched
+        crossed = (motion * after > 0) & (np.abs(after) > 0.1 * np.abs(motion))
+        first = np.abs(jump * kappa) * late
+        rate = np.abs(kappa) * np.linalg.norm(self.pull[neuron], axis=1) + np.abs(motion)
+        weight = np.exp(2 * self.state.log_norms[neuron]) * np.abs(kappa)
+        small = (first * late * rate <= PASSED * self.tol) & (first * weight <= OUTPUTS * self.tol * PASSED)
+        return ~(crossed & small) & (first > PASSED * self.tol)
+
+    def _missed(self, neuron: Array, line: Array, late: Array) -> Array:
+        """What the directions would have gained on the right side of lines that were passed a time `late` ago."""
+        jump = (self.pull_plus - self.pull_minus)[line]
+        gain = -(self.side[neuron, line] * jump * self.state.ratios[neuron] * late)[:, None] * self.lines.normals[line]
+        missed = np.zeros_like(self.state.directions)
+        np.add.at(missed, neuron, gain)
+        return missed
 
     def _slack(self, out: tuple[Array, ...], s: float) -> Array:
         """How far inside its box the pull of each sliding row is: to the side + in the first row, to - in the second."""
@@ -437,6 +465,7 @@ class Flow:
         self.f, _ = outputs(self.X, self.active, *self._arrays())
         self.lam, self.log_slope, _ = multipliers(self.f, self.y, self.acting, self.code, self.total)
         self.pull_plus, self.pull_minus = self.lines.pulls(self.lam)
+        self.pull = (self.active * self.lam) @ self.X
 
     def _arrays(self) -> tuple[Array, Array, Array]:
         return self.state.directions, self.state.log_norms, self.state.ratios
