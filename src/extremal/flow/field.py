@@ -166,7 +166,7 @@ def change_of_lam(b, y, lam, slope, loss, total):
     if loss == SQUARED:
         return -b / total
     share, t = np.abs(lam), -slope * y * b
-    return lam * (t - np.dot(share, t) / share.sum())
+    return lam * (t - np.dot(share, t) / max(share.sum(), 1e-300))
 
 
 @njit(cache=True, nogil=True)
@@ -184,14 +184,7 @@ def closed_loop(T, y, lam, slope, loss, total):
     if loss == SQUARED:
         return np.eye(n) + T / total
     share, t = np.abs(lam), T * -(slope * y).reshape(n, 1)
-    return np.eye(n) - lam.reshape(n, 1) * (t - np.dot(share, t) / share.sum())
-
-
-@njit(cache=True, nogil=True)
-def refined(M, inverse, r):
-    """M^-1 r with the small residual that the inverse alone does not give; M grows like |theta|^2."""
-    x = np.dot(inverse, r)
-    return x + np.dot(inverse, r - np.dot(M, x))
+    return np.eye(n) - lam.reshape(n, 1) * (t - np.dot(share, t) / max(share.sum(), 1e-300))
 
 
 @njit(cache=True, nogil=True)
@@ -207,8 +200,7 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
     share = np.abs(lam) * acting
     sample = np.flatnonzero(acting if loss == SQUARED else share > NEGLIGIBLE)
     T = coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample)
-    loop = closed_loop(T, y[sample], lam[sample], slope[sample], loss, total)
-    inverse = np.linalg.inv(loop)
+    inverse = np.linalg.inv(closed_loop(T, y[sample], lam[sample], slope[sample], loss, total))
     UV, Ua, Uk = np.zeros((6, m, d)), np.zeros((6, m)), np.zeros((6, m))
     V1, a1, k1 = V, a, kappa
     for j in range(6):
@@ -227,7 +219,8 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
         uV, ua, uk = block_solve(V, G, h, kappa, E, rV, ra, rk)
         b = change_of_outputs(X, D, Z, a, kappa, uV, ua, uk)
         moved = np.zeros(y.size)
-        moved[sample] = refined(loop, inverse, change_of_lam(b[sample], y[sample], lam[sample], slope[sample], loss, total))
+        change = change_of_lam(b[sample], y[sample], lam[sample], slope[sample], loss, total)
+        moved[sample] = np.dot(inverse, change)
         push = np.dot(D * moved, X)
         project(push, normals, start)
         along = (push * V).sum(axis=1)

@@ -130,6 +130,7 @@ class Flow:
     branches: int = 0
 
     def __post_init__(self) -> None:
+        self.X, self.y = np.ascontiguousarray(self.X), np.ascontiguousarray(self.y)
         self.code = LOSSES[self.loss]
         self.total = float(np.abs(self.y).sum())
         self.lines = Lines.of(self.X)
@@ -176,8 +177,8 @@ class Flow:
         V, a, kappa = self._arrays()
         self.evaluations += 6
         return rosenbrock(
-            self.X, self.y, self.active, self.acting, self.sliding.orthonormal, self.sliding.start, V, a, kappa, step, self.code,
-            self.total,
+            self.X, self.y, self.active, self.acting, self.sliding.orthonormal, self.sliding.start,
+            V, a, kappa, step, self.code, self.total,
         )  # fmt: skip
 
     def _error(self, out: tuple[Array, ...]) -> float:
@@ -203,13 +204,13 @@ class Flow:
         return V, a, kappa
 
     def _move(self, out: tuple[Array, ...], s: float, step: float) -> None:
-        slopes = [self.log_slope, self._log_slope(out, s / 2)]
+        first, middle = self.log_slope, self._log_slope(out, s / 2)
         V, a, kappa = self._at(out, s)
         self.state = State(self.sliding.project(V), a, kappa)
         self.time += step
         self.steps += 1
         self._look()
-        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, *slopes, self.log_slope))
+        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, first, middle, self.log_slope))
 
     def _log_slope(self, out: tuple[Array, ...], s: float) -> float:
         f, _ = outputs(self.X, self.active, *self._at(out, s))
@@ -257,7 +258,7 @@ class Flow:
         return (1 - when) * step * jump > self.tol
 
     def _slack(self, out: tuple[Array, ...], s: float) -> Array:
-        """How far inside its box the pull of each sliding row is: to the side + in the first row, to - in the second."""
+        """How far inside its box the pull of each sliding row is: to the side + in row 0, to the side - in row 1."""
         f, _ = outputs(self.X, self.active, *self._at(out, s))
         lam = multipliers(f, self.y, self.acting, self.code, self.total)[0]
         plus, minus = self.lines.pulls(lam)
@@ -271,7 +272,7 @@ class Flow:
         )
 
     def _leaving(self, out: tuple[Array, ...]) -> tuple[float, Any]:
-        """When the first neuron stops sliding (a fraction above 1 if none does): neuron, line, and the side it takes."""
+        """When the first neuron stops sliding (a fraction above 1 if none does): neuron, line, the side it takes."""
         if not len(self.sliding.neuron) or self._slack(out, 1.0).min() >= 0:
             return 2.0, ()
         first = 0.0
@@ -335,7 +336,7 @@ class Flow:
         self._look()
 
     def _beyond(self, neurons: Array, lines: Array) -> Array:
-        """Which of these ties are none any more: crossed while the row had no weight, which changes nothing but the side."""
+        """Which of these ties are none any more: crossed while the row had no weight. Only their sides change."""
         z = (self.state.directions[neurons] * self.lines.normals[lines]).sum(axis=1)
         before = self.side[neurons, lines]
         beyond = before * z < -LATE
@@ -361,25 +362,25 @@ class Flow:
         self.recorder.event(self.time, kind, i, row)
 
     def _bury(self) -> None:
-        """Inner weights that have reached zero go on beyond it if the pull there takes them away, or they stay for good.
+        """Inner weights that reach zero go on beyond it if the pull there takes them away, or they stay for good.
 
         Near zero the direction is infinitely fast, so that the walk of `fate` from the far side tells. To stay, as
         relu'(0) = 0 has it, is a solution too unless zero is a point between two rays only (d = 1).
         """
-        for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
+        for i in map(int, np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead)):
             before, sign = self.side[i].copy(), float(np.sign(self.state.ratios[i]))
             end = fate(-self.state.directions[i], -before, sign, self.lam, self.X, self.lines)
             growth = float(np.linalg.norm(end.pull))
             if end.settled and growth > 0 and self.ties != "slide":
                 self._branch(i, -1, unique=self.X.shape[1] == 1)
                 self._reappear(i, sign * end.pull / growth, end.side)
-                for line in np.flatnonzero(self.side[i] != before):
+                for line in map(int, np.flatnonzero(self.side[i] != before)):
                     self._event(i, line, before[line], self.side[i, line])
             else:
                 self._branch(i, -1, unique=growth == 0)
                 self.dead[i] = True
                 self.side[i] = np.where(before == 0, 1.0, before)
-                self.recorder.event(self.time, EventKind.DEATH, int(i))
+                self.recorder.event(self.time, EventKind.DEATH, i)
             self._settle(i)
             self._look()
 
