@@ -36,6 +36,7 @@ RETURN, CUT = 1e-6, 1e-2
 #: Where |w| falls below this fraction of |b| the neuron has died.
 DEAD = 1e-9
 
+_NONE = np.zeros(0, dtype=int)
 #: Gauss's rule on [0, 1].
 _NODES = (np.polynomial.legendre.leggauss(8)[0] + 1) / 2, np.polynomial.legendre.leggauss(8)[1] / 2
 
@@ -245,6 +246,8 @@ class Flow:
         """
         kappa = self.state.ratios
         turning = np.flatnonzero((self.sliding.count > 0) & (np.abs(kappa) > THROUGH) & (kappa * out[2] < 0))
+        if not len(turning):
+            return _NONE, _NONE, np.zeros(0)
         line = np.array([self.spans[i].line[0] for i in turning], dtype=int)
         t = np.sign(kappa[turning])
         cubics = zip(*(t * part[turning] for part in (kappa, out[2], out[9], out[12])), strict=True)
