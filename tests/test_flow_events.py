@@ -177,7 +177,7 @@ def test_fate_is_an_ascent_of_the_frozen_field(seed, d, lattice):
     lam, v = rng.standard_normal(5), rng.standard_normal(d)
     v, sign = v / np.linalg.norm(v), float(rng.choice([-1.0, 1.0]))
     lines = Lines.of(X)
-    end = fate(v, np.sign(v @ lines.normals.T), sign, lam, X, lines)
+    end = fate(v, np.sign(v @ lines.normals.T), sign, lam, X, lines, np.zeros(len(X)))
     assert end.settled
     w = v.copy()
     for k in range(8000):

@@ -280,7 +280,7 @@ def rosenbrock(
     inverse = np.eye(1)
     if rounds == 0:
         T = coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample)
-        inverse = np.linalg.inv(closed_loop(T, ys, lams, slopes, loss, total))
+        inverse = np.ascontiguousarray(np.linalg.inv(closed_loop(T, ys, lams, slopes, loss, total)))
     UV, Ua, Uk = np.zeros((6, m, d)), np.zeros((6, m)), np.zeros((6, m))
     V1, a1, k1 = V, a, kappa
     for j in range(6):
