@@ -15,6 +15,12 @@ from extremal.flow import FlowResult, Moment, Verdict, flow
 from extremal.training.constrained import MinNormResult
 
 
+#: Different excesses that are named in the sentence.
+SHOWN = 6
+#: Values that agree to this are the same.
+SAME = 1e-9
+
+
 @dataclass(frozen=True, eq=False)
 class FlowStatistics:
     """The runs from several starts on the same data.
@@ -58,9 +64,10 @@ class FlowStatistics:
         counts, total = self.counts, len(self.results)
         text = f"backprop reached the global optimum in {counts[Verdict.GLOBAL]} of {total} starts"
         if len(self.worse):
-            shares = [f"{100 * excess:.2g} %" for excess in self.worse]
-            shown = ", ".join(shares[:8]) + (", ..." if len(shares) > 8 else "")
-            text += f"; {len(shares)} ended in a worse stationary direction ({shown} worse)"
+            shares = Counter(f"{100 * excess:.2g} %" for excess in self.worse)
+            shown = [share + (f" ({times} times)" if times > 1 else "") for share, times in shares.items()]
+            more = ", ..." if len(shown) > SHOWN else ""
+            text += f"; {len(self.worse)} ended in a worse stationary direction, by {', '.join(shown[:SHOWN])}{more}"
         for verdict, words in _WORDS.items():
             if counts[verdict]:
                 text += f"; {counts[verdict]} {words}"
@@ -69,7 +76,8 @@ class FlowStatistics:
     def __str__(self) -> str:
         lines = ["seed  verdict         1/2 |theta|^2      worse     g(lam)  neurons   time"]
         for seed, result in zip(self.seeds, self.results, strict=True):
-            excess = f"{100 * (result.value / self.best - 1):8.3g} %" if np.isfinite(result.value) else " " * 10
+            worse = result.value / self.best - 1 if np.isfinite(result.value) else np.nan
+            excess = f"{100 * worse if worse > SAME else 0.0:8.3g} %" if np.isfinite(worse) else " " * 10
             gauge = f"{result.gauge.upper:10.6f}" if result.gauge is not None else " " * 10
             lines.append(
                 f"{seed:4d}  {result.verdict.name.lower():<14}{result.value:15.9g} {excess} {gauge} "
