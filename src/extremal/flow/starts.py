@@ -14,7 +14,6 @@ from extremal.design import Array
 from extremal.flow import FlowResult, Moment, Verdict, flow
 from extremal.training.constrained import MinNormResult
 
-
 #: Different excesses that are named in the sentence.
 SHOWN = 6
 #: Values that agree to this are the same.
