@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear, minimize
 
+import extremal
 from extremal.design import Array, Design
 from extremal.gauge import search
 from extremal.gauge.bounds import GaugeStatus, SideBound
@@ -504,3 +505,12 @@ def test_faces_of_nearly_parallel_rows(seed: int, exponent: float) -> None:
     assert reduction is not None
     bound = face_bound(reduction.side)
     assert 0 <= bound.upper - bound.lower <= 1e-10
+
+
+def test_a_multiplier_that_underflows_in_single_precision_does_not_matter():
+    X = np.random.default_rng(0).normal(size=(8, 3))
+    X[6] *= 0.3 / np.linalg.norm(X[6])
+    lam = np.array([1, -0.5, 0.3, -0.2, 0.7, -0.6, -1.4e-45, -0.3])
+    bounds = extremal.gauge(X, lam)
+    without = np.where(np.arange(8) == 6, 0.0, lam)
+    assert max(brute_force(X, without), brute_force(X, -without)) == pytest.approx(bounds.upper, rel=1e-6)

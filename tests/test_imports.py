@@ -28,6 +28,10 @@ def test_a_name_loads_what_it_needs():
     assert loaded_by("from extremal import Network") <= {"numpy", "scipy"}
 
 
+def test_pictures_load_what_they_draw_with_when_they_draw():
+    assert loaded_by("from extremal import plotting; plotting.plot_flow, plotting.animate") <= {"numpy", "scipy"}
+
+
 def test_help_needs_only_click():
     statement = (
         "from click.testing import CliRunner\n"

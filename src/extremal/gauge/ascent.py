@@ -26,6 +26,9 @@ LARGEST_SEARCH = 200_000
 #: Starts between two looks at the clock.
 SLICE = 8
 
+#: |lam_i| |x_i|^2 below which a row plays no part: in single precision products of such numbers underflow.
+TINY = np.float32(1e-30)
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -191,14 +194,14 @@ def _dc_ascent(
             for _sweep in range(sweeps):
                 moved = np.float32(0)
                 for i in range(n):
-                    if cost[i] < 0 and norms[i] > 0:
-                        scale = -cost[i]
-                        new = t[i] + _dot(X[i], w) / (scale * norms[i])
+                    curvature = -cost[i] * norms[i]
+                    if curvature > TINY:
+                        new = t[i] + _dot(X[i], w) / curvature
                         new = min(max(new, np.float32(0)), np.float32(1))
                         change = new - t[i]
                         if change != 0:
                             t[i] = new
-                            _add(w, -change * scale, X[i])
+                            _add(w, change * cost[i], X[i])
                             moved = max(moved, abs(change))
                 if moved < 1e-4:
                     break
