@@ -11,7 +11,7 @@ import numpy as np
 from extremal.design import Array, Design
 from extremal.flow.course import Course, Ending
 from extremal.flow.trajectory import Trajectory
-from extremal.gauge import GaugeBounds, bounds_of
+from extremal.gauge import GaugeBounds, GaugeStatus, bounds_of
 from extremal.network import Network
 from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
 
@@ -66,6 +66,8 @@ class FlowResult:
         Right-hand sides (gradients, for the discrete methods).
     seconds : float
         Wall time of the run, without that of the proof.
+    ending : Ending
+        Why the run ended.
     """
 
     verdict: Verdict
@@ -82,6 +84,17 @@ class FlowResult:
     trajectory: Trajectory
     evaluations: int
     seconds: float
+    ending: Ending
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run or its proof."""
+        optimum, gauge = self.optimum, self.gauge
+        return (
+            self.ending is Ending.INTERRUPTED
+            or (optimum is not None and optimum.status is MinNormStatus.INTERRUPTED)
+            or (gauge is not None and gauge.status is GaugeStatus.INTERRUPTED)
+        )
 
     @property
     def excess(self) -> float:
@@ -311,4 +324,5 @@ def _result(
         trajectory=evidence.trajectory,
         evaluations=evidence.evaluations,
         seconds=evidence.course.seconds,
+        ending=evidence.course.ending,
     )
