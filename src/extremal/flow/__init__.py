@@ -132,7 +132,7 @@ def flow(
         on where it ended; its record and the new one are joined.
     loss : {"logistic", "exponential", "squared"}
     method : str
-        "flow", or a discrete method: "gd", "sgd", "momentum", "adam", "normalised" (g / sum |lam|), "decaying" (the same
+        "flow", or a discrete method: "gd", "sgd", "momentum", "adam", "normalised" (g / sum |lam|), "decaying" (that
         divided by |theta|^2) or "unit" (g / |g|).
     bias : {"none", "penalized"}
         "penalized" appends a column of ones to X, whose weight counts in |theta|.
@@ -180,16 +180,26 @@ def flow(
             setting, start, earlier, method, ties, tol, step, max_steps, time_limit, report, random_state,
             batch_size=batch_size, momentum=momentum, betas=betas,
         )  # fmt: skip
+        if course.ending is not Ending.INTERRUPTED:
+            report(_last_moment(trajectory))
+        if earlier is not None:
+            trajectory = earlier.joined(trajectory)
+        if optimum is None and loss != "squared" and course.ending is not Ending.LIMIT:
+            optimum = impossible(setting.X, setting.y, bias=setting.bias)
+        evidence = Evidence(
+            setting.X, setting.y, setting.bias, course, trajectory, evaluations, optimum, proof_time, random_state
+        )
+        return judge(evidence)
     finally:
         close()
-    if earlier is not None:
-        trajectory = earlier.joined(trajectory)
-    if optimum is None and loss != "squared" and course.ending is not Ending.LIMIT:
-        optimum = impossible(setting.X, setting.y, bias=setting.bias)
-    evidence = Evidence(
-        setting.X, setting.y, setting.bias, course, trajectory, evaluations, optimum, proof_time, random_state
-    )
-    return judge(evidence)
+
+
+def _last_moment(trajectory: Trajectory) -> Moment:
+    """What a run shows of itself while its verdict is being proved."""
+    last = trajectory[len(trajectory) - 1]
+    size = float(np.logaddexp.reduce(2 * last.state.log_norms + np.log1p(last.state.ratios**2)) / np.log(10))
+    margin = 0.0 if trajectory.loss == "squared" else last.normalised_margin
+    return Moment("proof", last.time, size, margin)
 
 
 def _run(
@@ -279,7 +289,7 @@ def _course_of(setting: Setting, trajectory: Trajectory, state: State, stop: Des
         return Course(ending, None, np.inf, seconds)
     if setting.loss == "squared":
         missed = float(np.abs(trajectory.margins[-1] - setting.y).max())
-        done = missed <= 1e-6 * float(np.abs(setting.y).max())
+        done = missed <= 1e-6 * float(np.abs(setting.y).max()) and ending is not Ending.INTERRUPTED
         return Course(Ending.INTERPOLATED if done else ending, None, np.inf, seconds)
     run = setting.flow(state)
     limit = limit_of(run)
@@ -288,7 +298,8 @@ def _course_of(setting: Setting, trajectory: Trajectory, state: State, stop: Des
     gap = upper_bound(run, limit.seen) / limit.value - 1
     limit = limit.scaled(setting.stretch)
     halfway = trajectory.upper_bounds[len(trajectory) // 2] / limit.value - 1
-    if not limit.failure and limit.seen.all() and 0 <= gap < min(NEAR, halfway):
+    close = not limit.failure and limit.seen.all() and 0 <= gap < min(NEAR, halfway)
+    if close and ending is not Ending.INTERRUPTED:
         ending = Ending.LIMIT
     return Course(ending, limit, gap, seconds)
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from extremal.design import Array
 from extremal.flow import FlowResult, Moment, Verdict, flow
-from extremal.training.constrained import MinNormResult
+from extremal.training.constrained import MinNormResult, MinNormStatus
 
 #: So many percentages fit into a sentence.
 SHOWN = 8
@@ -63,14 +63,20 @@ class FlowStatistics:
         """What the runs show, in a sentence."""
         counts, total = self.counts, len(self.results)
         text = f"backprop reached the global optimum in {counts[Verdict.GLOBAL]} of {total} start{'s' * (total > 1)}"
-        local = counts[Verdict.NOT_GLOBAL]
-        shares = [f"{100 * excess:.2g} %" for excess in self.worse if excess > 1e-12]
-        shown = ", ".join(shares[:SHOWN]) + (", ..." if len(shares) > SHOWN else "")
+        local, shares = counts[Verdict.NOT_GLOBAL], self._shares
         if shares and counts[Verdict.GLOBAL] + local == total:
-            return f"{text}; the other{'s are' if local > 1 else ' is'} worse by {shown}"
+            rest = "the others are" if local > 1 else "the other one is"
+            return f"{text}; {rest if local < total else 'all are' if total > 1 else 'it is'} worse by {shares}"
         if local:
-            text += f"; {local} ended in a worse network" + (f" (by {shown})" if shares else "")
+            text += f"; {local} ended in a worse network" + (f" (by {shares})" if shares else "")
         return text + "".join(f"; {counts[verdict]} {words}" for verdict, words in _WORDS.items() if counts[verdict])
+
+    @property
+    def _shares(self) -> str:
+        """The percentages of `worse`, each once."""
+        shares = Counter(f"{100 * excess:.2g} %" for excess in self.worse if excess > 1e-12)
+        shown = [share + (f" ({times} times)" if times > 1 else "") for share, times in shares.items()]
+        return ", ".join([*shown[:SHOWN], *["..."] * (len(shown) > SHOWN)])
 
     @property
     def table(self) -> str:
@@ -79,7 +85,7 @@ class FlowStatistics:
         for seed, result in zip(self.seeds, self.results, strict=True):
             finite = np.isfinite(result.value)
             value = f"{result.value:.9g}" if finite else "-"
-            excess = f"{100 * (result.value / self.best - 1):.3g} %" if finite else "-"
+            excess = f"{100 * max(result.value / self.best - 1, 0.0):.3g} %" if finite else "-"
             gauge = f"{result.gauge.upper:.6f}" if result.gauge is not None else "-"
             lines.append(
                 f"{seed:4d}  {name_of(result.verdict):<14}{value:>15} {excess:>10} {gauge:>10} "
@@ -140,15 +146,20 @@ def flows(
     try:
         for seed in numbers:
             result = flow(X, y, optimum=optimum, random_state=seed, progress=progress, **options)
+            interrupted = result.interrupted or _stopped(result.optimum, optimum)
             optimum = optimum if result.optimum is None else result.optimum
             results.append(result)
             if each is not None:
                 each(seed, result)
-            if result.interrupted:
-                interrupted = True
+            if interrupted:
                 break
     except KeyboardInterrupt:
         if not results:
             raise
         interrupted = True
     return FlowStatistics(numbers[: len(results)], tuple(results), optimum, interrupted)
+
+
+def _stopped(found: MinNormResult | None, known: MinNormResult | None) -> bool:
+    """Whether Ctrl-C ended the search for the optimum in this run."""
+    return found is not None and found is not known and found.status is MinNormStatus.INTERRUPTED

@@ -20,6 +20,8 @@ from extremal.training.constrained import MinNormResult, MinNormStatus, max_marg
 GLOBAL, GLOBAL_SQUARED = 1e-6, 1e-3
 #: A direction violates the dual constraint if it exceeds it by this fraction.
 VIOLATION = 1e-8
+#: Seconds for the gauge at least, and at most after Ctrl-C.
+QUICK = 1.0
 
 
 class Verdict(Enum):
@@ -88,13 +90,9 @@ class FlowResult:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the run or its proof."""
-        optimum, gauge = self.optimum, self.gauge
-        return (
-            self.ending is Ending.INTERRUPTED
-            or (optimum is not None and optimum.status is MinNormStatus.INTERRUPTED)
-            or (gauge is not None and gauge.status is GaugeStatus.INTERRUPTED)
-        )
+        """Whether Ctrl-C ended the run, or the proof that followed."""
+        stopped = self.gauge is not None and self.gauge.status is GaugeStatus.INTERRUPTED
+        return stopped or self.ending is Ending.INTERRUPTED
 
     @property
     def excess(self) -> float:
@@ -267,12 +265,13 @@ def _rows(index: Array) -> str:
 def _gauge(evidence: Evidence, lam: Array, near: Array) -> GaugeBounds:
     """g(lam), from the neurons of the limit on."""
     design = Design(evidence.X)
+    seconds = QUICK if evidence.course.ending is Ending.INTERRUPTED else max(evidence.proof_time, QUICK)
     stretch, size = design.magnitude, float(np.abs(lam).max())
     found = bounds_of(
         design.scaled(1 / stretch),
         lam[:, None] / size,
         tol=0.1 * GLOBAL,
-        deadline=time.monotonic() + max(evidence.proof_time, 1.0),
+        deadline=time.monotonic() + seconds,
         rng=np.random.default_rng(evidence.random_state),
         near=near,
     )
