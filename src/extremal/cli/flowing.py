@@ -139,8 +139,8 @@ def flow(data: str, *, quiet: bool, **options: Any) -> FlowReport:
             each=watch.done,
             **{name: options[name] for name in _HANDED_ON},
         )
-        line.say("drawing")
         seconds = time.perf_counter() - start
+        line.say("drawing")
         files = _write(statistics, folder) if folder else []
     notes = [] if options["standardize"] else _uneven(X, features)
     return FlowReport(table, features, target, classes, options, statistics, seconds, files, notes)
@@ -270,5 +270,5 @@ def _draw(best: FlowResult, statistics: FlowStatistics, folder: Path) -> list[st
     pyplot.close(figure)
     if best.trajectory.X.shape[1] not in (2, 3):
         return ["best.png"]
-    plotting.animate(best.trajectory, folder / "best.gif")
+    plotting.animate(best.trajectory, folder / "best.gif", fps=12, seconds=6.0, dpi=70)
     return ["best.png", "best.gif"]
