@@ -24,10 +24,7 @@ def crossings(side, P0, P1, P3, P4):
             t = side[i, k]
             if t == 0:
                 continue
-            b0, b3 = t * P0[i, k], t * P1[i, k]
-            third = (b3 - b0) / 3.0
-            b1 = b0 + third + t * P3[i, k] / 3.0
-            b2 = b3 - third + t * (P3[i, k] + P4[i, k]) / 3.0
+            b0, b1, b2, b3 = coefficients(t * P0[i, k], t * P1[i, k], t * P3[i, k], t * P4[i, k])
             if b1 >= -THROUGH and b2 >= -THROUGH and b3 >= -THROUGH and b0 >= -THROUGH:
                 continue
             s = first_root(b0, b1, b2, b3)
@@ -36,6 +33,13 @@ def crossings(side, P0, P1, P3, P4):
                 line.append(k)
                 when.append(s)
     return np.array(neuron), np.array(line), np.array(when)
+
+
+@njit(cache=True, nogil=True)
+def coefficients(p0, p1, p3, p4):
+    """The Bernstein coefficients of  (1 - s) p0 + s (p1 + (1 - s) (p3 + s p4))."""
+    third = (p1 - p0) / 3.0
+    return p0, p0 + third + p3 / 3.0, p1 - third + (p3 + p4) / 3.0, p1
 
 
 @njit(cache=True, nogil=True)

@@ -63,7 +63,10 @@ def fate(v: Array, side: Array, sign: float, lam: Array, X: Array, lines: Lines,
         times = np.where(leaves, side[free] * start / np.where(leaves, np.abs(motion), 1.0), np.inf)
         first = float(times.min())
         v = v + max(first, 0.0) * sign * g
-        v = v / np.linalg.norm(v)
+        size_of_v = float(np.linalg.norm(v))
+        if size_of_v <= STILL:  # it was pushed straight back to zero, where it has no direction
+            return Fate(side, np.zeros_like(g), True)
+        v = v / size_of_v
         met = free[times <= first + 1e-12]
         touching = np.union1d(heavy[side[heavy] == 0], met)
     return Fate(side, g, False)

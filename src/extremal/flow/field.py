@@ -21,6 +21,8 @@ LOGISTIC, EXPONENTIAL, SQUARED = 0, 1, 2
 LOSSES = {"logistic": LOGISTIC, "exponential": EXPONENTIAL, "squared": SQUARED}
 #: Samples of smaller weight are left out of the Jacobian (never of the field).
 NEGLIGIBLE = 1e-13
+#: From so many samples on a feedback weaker than this is summed up instead of factorised.
+MANY, WEAK = 100, 0.1
 #: log |lam| of a sample that does not act is cut off here, relative to those that do.
 LARGEST = 30.0
 
@@ -59,7 +61,7 @@ def multipliers(f, y, acting, loss, total):
     """(lam normalised, log of the normaliser, slope): slope is d log p / dq with its sign changed, for margin losses.
 
     The normaliser is the sum of |lam| over the samples that act on some neuron: while no neuron sees a sample, it has
-    no part in the flow, and its constant |lam| must not slow down the clock of the others.
+    no part in the flow, and its constant |lam| must not slow down the clock of the others. If none acts, all count.
     """
     n = f.size
     slope = np.ones(n)
@@ -78,11 +80,10 @@ def multipliers(f, y, acting, loss, total):
             tail = np.exp(q)
             logp[k] = -np.log1p(tail)
             slope[k] = tail / (1.0 + tail)
-    if not acting.any():
-        return np.zeros(n), -np.inf, slope
-    top = logp[acting].max()
-    log_size = top + np.log(np.exp(logp[acting] - top).sum())
-    return y * np.exp(np.minimum(logp - log_size, LARGEST)), log_size, slope
+    counted = logp[acting] if acting.any() else logp
+    top = counted.max()
+    log_share = np.log(np.exp(counted - top).sum())  # not added to `top` first, in whose last digit it would be lost
+    return y * np.exp(np.minimum(logp - top - log_share, LARGEST)), top + log_share, slope
 
 
 @njit(cache=True, nogil=True)
@@ -166,8 +167,8 @@ def change_of_lam(b, y, lam, slope, loss, total):
     """d lam for a change b of the outputs."""
     if loss == SQUARED:
         return -b / total
-    t = -slope * y * b
-    return lam * (t - np.dot(np.abs(lam), t))
+    share, t = np.abs(lam), -slope * y * b
+    return lam * (t - np.dot(share, t) / share.sum())
 
 
 @njit(cache=True, nogil=True)
@@ -179,15 +180,46 @@ def change_of_outputs(X, D, Z, a, kappa, uV, ua, uk):
 
 
 @njit(cache=True, nogil=True)
-def inverse_of_coupling(T, y, lam, slope, loss, total):
-    """(I - C T)^-1 with C = d lam / d f, which is diagonal plus rank one."""
+def closed_loop(T, y, lam, slope, loss, total):
+    """I - C T with C = d lam / d f, which is diagonal plus rank one."""
     n = T.shape[0]
     if loss == SQUARED:
-        return np.linalg.inv(np.eye(n) + T / total)
-    share = np.abs(lam)
-    t = T * -(slope * y).reshape(n, 1)
-    mean = np.dot(share, t)
-    return np.linalg.inv(np.eye(n) - lam.reshape(n, 1) * (t - mean))
+        return np.eye(n) + T / total
+    share, t = np.abs(lam), T * -(slope * y).reshape(n, 1)
+    return np.eye(n) - lam.reshape(n, 1) * (t - np.dot(share, t) / share.sum())
+
+
+@njit(cache=True, nogil=True)
+def refined(M, inverse, r):
+    """M^-1 r with the small residual that the inverse alone does not give; M grows like |theta|^2."""
+    x = np.dot(inverse, r)
+    return x + np.dot(inverse, r - np.dot(M, x))
+
+
+@njit(cache=True, nogil=True)
+def pushed(X, D, normals, start, V, kappa, moved):
+    """The change of the field for a change of lam."""
+    push = np.dot(D * moved, X)
+    project(push, normals, start)
+    along = (push * V).sum(axis=1)
+    for i in range(V.shape[0]):
+        push[i] = kappa[i] * (push[i] - along[i] * V[i])
+    return push, kappa * along, (1.0 - kappa**2) * along
+
+
+@njit(cache=True, nogil=True)
+def rounds_of_feedback(X, y, a, kappa, G, h, E, loss, total):
+    """How often the feedback of the outputs on lam has to be summed up for full precision, 0 if it is strong.
+
+    |C T| <= gain in the sum of absolute values, with C and T as in `coupling` and `closed_loop`.
+    """
+    rate = np.abs(kappa * h).max() + (np.maximum(np.abs(kappa), 1.0) * np.sqrt((G * G).sum(axis=1))).max()
+    gain = 8.0 * np.dot(np.exp(2.0 * a), np.maximum(kappa**2, 1.0)) * (X * X).sum(axis=1).max() / E
+    if loss == SQUARED:
+        gain *= y.size / total
+    if y.size < MANY or gain > WEAK or E < 4.0 * rate:
+        return 0
+    return int(np.ceil(np.log(1e-15) / np.log(gain))) + 1
 
 
 @njit(cache=True, nogil=True)
@@ -202,8 +234,13 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
     dV, da, dk, _, lam, _, slope, Z, G, h = field(X, y, D, acting, normals, start, V, a, kappa, loss, total)
     share = np.abs(lam) * acting
     sample = np.flatnonzero(acting if loss == SQUARED else share > NEGLIGIBLE)
-    T = coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample)
-    inverse = inverse_of_coupling(T, y[sample], lam[sample], slope[sample], loss, total)
+    ys, lams, slopes = y[sample], lam[sample], slope[sample]
+    rounds = rounds_of_feedback(X, y, a, kappa, G, h, E, loss, total)
+    loop = np.eye(1)
+    if rounds == 0:
+        T = coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample)
+        loop = closed_loop(T, ys, lams, slopes, loss, total)
+    inverse = np.linalg.inv(loop)
     UV, Ua, Uk = np.zeros((6, m, d)), np.zeros((6, m)), np.zeros((6, m))
     V1, a1, k1 = V, a, kappa
     for j in range(6):
@@ -221,15 +258,20 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
             rk += (C[j, i] / step) * Uk[i]
         uV, ua, uk = block_solve(V, G, h, kappa, E, rV, ra, rk)
         b = change_of_outputs(X, D, Z, a, kappa, uV, ua, uk)
-        moved = np.zeros(y.size)
-        moved[sample] = np.dot(inverse, change_of_lam(b, y, lam, slope, loss, total)[sample])
-        push = np.dot(D * moved, X)
-        project(push, normals, start)
-        along = (push * V).sum(axis=1)
-        for i in range(m):
-            rV[i] += kappa[i] * (push[i] - along[i] * V[i])
-        ra += kappa * along
-        rk += (1.0 - kappa**2) * along
+        moved, own = np.zeros(y.size), change_of_lam(b[sample], ys, lams, slopes, loss, total)
+        if rounds == 0:
+            moved[sample] = refined(loop, inverse, own)
+        else:
+            moved[sample] = own
+        for _ in range(rounds):
+            pV, pa, pk = pushed(X, D, normals, start, V, kappa, moved)
+            uV, ua, uk = block_solve(V, G, h, kappa, E, pV, pa, pk)
+            b = change_of_outputs(X, D, Z, a, kappa, uV, ua, uk)
+            moved[sample] = own + change_of_lam(b[sample], ys, lams, slopes, loss, total)
+        pV, pa, pk = pushed(X, D, normals, start, V, kappa, moved)
+        rV += pV
+        ra += pa
+        rk += pk
         UV[j], Ua[j], Uk[j] = block_solve(V, G, h, kappa, E, rV, ra, rk)
     V1, a1, k1 = V1 + UV[5], a1 + Ua[5], k1 + Uk[5]
     c3V, c3a, c3k = np.zeros((m, d)), np.zeros(m), np.zeros(m)

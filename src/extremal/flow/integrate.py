@@ -13,7 +13,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from extremal.design import Array
-from extremal.flow.crossings import crossings
+from extremal.flow.crossings import THROUGH, coefficients, crossings, first_root
+from extremal.flow.fate import fate
 from extremal.flow.field import LOSSES, multipliers, outputs, project, rosenbrock
 from extremal.flow.field import field as field_at
 from extremal.flow.lines import Lines
@@ -27,12 +28,19 @@ FIRST, SMALLEST, GROW, SHRINK = 1e-2, 1e-14, 5.0, 0.1
 OUTPUTS = 1e4
 #: A row is a tie at the start when |x . v| is below this fraction of |x|.
 TIE = 1e-14
+#: A boundary this far beyond a hyperplane is not on it any more.
+LATE = 1e-9
 #: Events are at the same moment when they are within this fraction of a step.
 TOGETHER = 1e-9
 #: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
 RETURN, CUT = 1e-6, 1e-2
+#: What a crossing that is passed may contribute, of the tolerance of a step.
+PASSED = 0.1
 #: Where |w| falls below this fraction of |b| the neuron has died.
-DEAD = 1e-12
+DEAD = 1e-9
+
+#: Gauss's rule on [0, 1].
+_NODES = (np.polynomial.legendre.leggauss(8)[0] + 1) / 2, np.polynomial.legendre.leggauss(8)[1] / 2
 
 
 class StepFailure(ArithmeticError):
@@ -159,16 +167,15 @@ class Flow:
             if step < SMALLEST:
                 raise StepFailure(f"the step fell below {SMALLEST:g} at tau = {self.time:g}")
         self.step = step * min(GROW, 0.9 * max(error, 1e-8) ** -0.25)
-        fraction, neurons, lines, leaving = self._first_event(out, step)
-        self._move(out, fraction, fraction * step)
+        fraction, neurons, lines, leaving, late = self._first_event(out, step)
+        self._move(out, fraction, fraction * step, late)
         if leaving:
             self._leave(*leaving, at_once=fraction < RETURN)
         if len(neurons):
             self._resolve(neurons, lines, within=RETURN * step if fraction < RETURN else -1.0)
         if fraction > RETURN:
             self.held.clear()
-        for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
-            self.bury(i)
+        self._pass_zero()
         self._record()
 
     def _try(self, step: float) -> tuple[Array, ...]:
@@ -201,39 +208,85 @@ class Flow:
         )
         return V, a, kappa
 
-    def _move(self, out: tuple[Array, ...], s: float, step: float) -> None:
-        before = self.log_slope
+    def _move(self, out: tuple[Array, ...], s: float, step: float, late: Array | None) -> None:
+        slopes = [self.log_slope, self._log_slope(out, s / 2)]
         V, a, kappa = self._at(out, s)
-        self.state = State(self.sliding.project(V), a, kappa)
+        self.state = State(self.sliding.project(V if late is None else V + late), a, kappa)
         self.time += step
         self.steps += 1
         self._look()
-        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, before, self.log_slope))
+        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, *slopes, self.log_slope))
+
+    def _log_slope(self, out: tuple[Array, ...], s: float) -> float:
+        f, _ = outputs(self.X, self.active, *self._at(out, s))
+        return float(multipliers(f, self.y, self.acting, self.code, self.total)[1])
 
     # -------------------------------------------------------------------------------------------------- events
 
-    def _first_event(self, out: tuple[Array, ...], step: float) -> tuple[float, Array, Array, Any]:
+    def _first_event(self, out: tuple[Array, ...], step: float) -> tuple[float, Array, Array, Any, Array | None]:
         """The fraction of the step up to the first event that matters, and what happens there.
 
-        That is the ties (neurons, lines) that are met, and the (neuron, line, side) that stops sliding, if one does.
+        That is the ties (neurons, lines) that are met, the (neuron, line, side) that stops sliding, if one does, and
+        what the directions miss for crossings that were passed.
         """
         N = self.lines.normals.T
         parts = [np.ascontiguousarray(V @ N) for V in (self.state.directions, out[0], out[7], out[10])]
         neuron, line, when = crossings(self.side, *parts)
+        turning, at, moment = self._turning(out)
         leave, leaving = self._leaving(out)
         end = leave
-        matters = self._matters(neuron, line, when, step)
+        matters = self._matters(out, neuron, line, when, step)
         if matters.any():
             end = min(end, float(when[matters].min()))
+        if len(moment):
+            end = min(end, float(moment.min()))
+        neuron, line, when = np.append(neuron, turning), np.append(line, at), np.append(when, moment)
+        end, leaving = min(end, 1.0), leaving if leave <= end else ()
         met = when <= end + TOGETHER
-        return min(end, 1.0), neuron[met], line[met], leaving if leave <= end else ()
+        neuron, line, when = neuron[met].astype(int), line[met].astype(int), when[met]
+        passed = when < end - TOGETHER
+        late = self._missed(neuron[passed], line[passed], (end - when[passed]) * step) if passed.any() else None
+        return end, neuron, line, leaving, late
 
-    def _matters(self, neuron: Array, line: Array, when: Array, step: float) -> Array:
-        """Whether the rest of the step on the wrong side of a line would change the direction by more than tol."""
+    def _turning(self, out: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+        """When b changes its sign, for the neurons that slide then: what held them there now pushes them away.
+
+        Neuron, one of its lines, fraction of the step. This cannot happen to a balanced neuron.
+        """
+        kappa = self.state.ratios
+        turning = np.flatnonzero((self.sliding.count > 0) & (np.abs(kappa) > THROUGH) & (kappa * out[2] < 0))
+        line = np.array([self.spans[i].line[0] for i in turning], dtype=int)
+        t = np.sign(kappa[turning])
+        cubics = zip(*(t * part[turning] for part in (kappa, out[2], out[9], out[12])), strict=True)
+        return turning, line, np.array([first_root(*coefficients(*parts)) for parts in cubics])
+
+    def _matters(self, out: tuple[Array, ...], neuron: Array, line: Array, when: Array, step: float) -> Array:
+        """Whether the step has to end where the boundary of a neuron meets a line.
+
+        It may go on beyond a line that is merely crossed: the directions are then corrected by the jump of the field,
+        times the time beyond. What is left is of second order, and has to be below the tolerance in the directions and
+        the outputs.
+        """
         if not len(neuron):
             return np.zeros(0, bool)
-        jump = np.abs(self.pull_plus - self.pull_minus)[line] * np.abs(self.state.ratios[neuron])
-        return (1 - when) * step * jump > self.tol
+        jump = (self.pull_plus - self.pull_minus)[line]
+        kappa, late = self.state.ratios[neuron], (1 - when) * step
+        motion = ((out[0] - self.state.directions)[neuron] * self.lines.normals[line]).sum(axis=1) / step
+        after = motion - self.side[neuron, line] * kappa * jump  # with the row's pull switched
+        crossed = (motion * after > 0) & (np.abs(after) > 0.1 * np.abs(motion))
+        first = np.abs(jump * kappa) * late
+        rate = np.abs(kappa) * np.linalg.norm(self.pull[neuron], axis=1) + np.abs(motion)
+        weight = np.exp(2 * self.state.log_norms[neuron]) * np.abs(kappa)
+        small = (first * late * rate <= PASSED * self.tol) & (first * weight <= OUTPUTS * self.tol * PASSED)
+        return ~(crossed & small) & (first > PASSED * self.tol)
+
+    def _missed(self, neuron: Array, line: Array, late: Array) -> Array:
+        """What the directions would have gained on the right side of lines that were passed a time `late` ago."""
+        jump = (self.pull_plus - self.pull_minus)[line]
+        gain = -(self.side[neuron, line] * jump * self.state.ratios[neuron] * late)[:, None] * self.lines.normals[line]
+        missed = np.zeros_like(self.state.directions)
+        np.add.at(missed, neuron, gain)
+        return missed
 
     def _slack(self, out: tuple[Array, ...], s: float) -> Array:
         """How far inside its box the pull of each sliding row is: to the side + in the first row, to - in the second."""
@@ -280,11 +333,13 @@ class Flow:
         The decision is about the field at this moment, but the multiplier may be about to fall back, within a time of
         1 / |theta|^2, to where it is slaved to the slow motion. A tie that returns `within` that time was no exit.
         """
-        for i in np.unique(neurons):
-            mine = np.union1d(lines[neurons == i], np.flatnonzero(self.side[i] == 0)).astype(int)
+        beyond = self._beyond(neurons, lines)
+        for i in np.unique(neurons[~beyond]):
+            lines_of_i = lines[(neurons == i) & ~beyond]
+            mine = np.union1d(lines_of_i, np.flatnonzero(self.side[i] == 0)).astype(int)
             old = self.side[i, mine]
             others = ~np.isin(self.lines.line, mine)
-            sign = float(np.sign(self.state.ratios[i]))
+            sign = self._sign(i)
             g0 = (self.active[i] * others * self.lam) @ self.X
             found = resolve(
                 g0,
@@ -303,15 +358,28 @@ class Flow:
                 elif back:
                     self.step *= CUT
                 self.met[int(i), int(h)] = self.time
-            if not found.unique:
-                self.branches += 1
-                self.recorder.event(self.time, EventKind.BRANCH, int(i), int(self.lines.first[mine[0]]))
+            self._branch(i, int(self.lines.first[mine[0]]), found.unique)
             self.side[i, mine] = side
             for k, before, after in zip(mine, old, side, strict=True):
                 if fresh or before != after:
                     self._event(int(i), int(k), before, after)
         self._settle(*np.unique(neurons))
         self._look()
+
+    def _beyond(self, neurons: Array, lines: Array) -> Array:
+        """Which of these ties are none any more: crossed while the row had no weight, which changes nothing but the side."""
+        z = (self.state.directions[neurons] * self.lines.normals[lines]).sum(axis=1)
+        before = self.side[neurons, lines]
+        beyond = before * z < -LATE
+        self.side[neurons[beyond], lines[beyond]] *= -1.0
+        for i, line, side in zip(neurons[beyond], lines[beyond], before[beyond], strict=True):
+            self._event(i, line, side, -side)
+        return beyond
+
+    def _sign(self, i: int) -> float:
+        """The sign of b, where it is just changing that after the change."""
+        ratio, v = float(self.state.ratios[i]), self.state.directions[i]
+        return float(np.sign(ratio if abs(ratio) > THROUGH else v @ ((self.active[i] * self.lam) @ self.X))) or 1.0
 
     def _event(self, i: int, line: int, before: float, after: float) -> None:
         row = int(self.lines.first[line])
@@ -327,7 +395,7 @@ class Flow:
     def bury(self, neuron: int) -> None:
         """The neuron's inner weights have reached zero, where they stay (relu'(0) = 0)."""
         self.dead[neuron] = True
-        self.side[neuron] = -np.sign(self.lines.coefficient[self.lines.first])
+        self.side[neuron] = np.where(self.side[neuron] == 0, 1.0, self.side[neuron])
         self.recorder.event(self.time, EventKind.DEATH, int(neuron))
         self._settle(neuron)
         self._look()
@@ -347,6 +415,38 @@ class Flow:
         self.offset += log_factor
         self._look()
 
+    def _pass_zero(self) -> None:
+        """Inner weights that have reached zero go on beyond it if the pull there takes them away, or they stay for good.
+
+        Near zero the direction is infinitely fast, so that the walk of `fate` from the far side tells. To stay, as
+        relu'(0) = 0 has it, is a solution too unless zero is a point between two rays only (d = 1).
+        """
+        for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
+            before, sign = self.side[i].copy(), float(np.sign(self.state.ratios[i]))
+            end = fate(-self.state.directions[i], -before, sign, self.lam, self.X, self.lines, np.zeros(len(self.y)))
+            growth = float(np.linalg.norm(end.pull))
+            if end.settled and growth > 0 and self.ties != "slide":
+                self._branch(i, -1, unique=self.X.shape[1] == 1)
+                self._reappear(i, sign * end.pull / growth, end.side)
+                for line in np.flatnonzero(self.side[i] != before):
+                    self._event(i, line, before[line], self.side[i, line])
+                self._settle(i)
+                self._look()
+            else:
+                self._branch(i, -1, unique=growth == 0)
+                self.bury(i)
+
+    def _reappear(self, i: int, v: Array, side: Array) -> None:
+        """Put neuron i on the direction v, with these sides of the lines that contain it."""
+        z = self.lines.normals @ v
+        self.state.directions[i] = v
+        self.side[i] = np.where((side == 0) | (np.abs(z) <= TIE), side, np.sign(z))
+
+    def _branch(self, i: int, row: int, unique: bool) -> None:
+        if not unique:
+            self.branches += 1
+            self.recorder.event(self.time, EventKind.BRANCH, int(i), row)
+
     # ------------------------------------------------------------------------------------------------- upkeep
 
     def _settle(self, *neurons: int) -> None:
@@ -365,6 +465,7 @@ class Flow:
         self.f, _ = outputs(self.X, self.active, *self._arrays())
         self.lam, self.log_slope, _ = multipliers(self.f, self.y, self.acting, self.code, self.total)
         self.pull_plus, self.pull_minus = self.lines.pulls(self.lam)
+        self.pull = (self.active * self.lam) @ self.X
 
     def _arrays(self) -> tuple[Array, Array, Array]:
         return self.state.directions, self.state.log_norms, self.state.ratios
@@ -385,10 +486,11 @@ class Flow:
         self.recorder.record(self.time, self.log_clock, *self._arrays(), sliding=self.sliding.count)
 
 
-def _log_elapsed(step: float, first: float, last: float) -> float:
-    """log of the integral of 1 / S over a step of loss-normalised time, with log S linear between its ends."""
+def _log_elapsed(step: float, first: float, middle: float, last: float) -> float:
+    """log of the integral of 1 / S over a step of loss-normalised time, with log S quadratic through these values."""
     if step <= 0:
         return -np.inf
-    change = abs(last - first)
-    mean = np.log(-np.expm1(-change) / change) if change > 1e-8 else -change / 2
-    return float(np.log(step) - min(first, last) + mean)
+    s, weight = _NODES
+    log_slope = first * (1 - s) * (1 - 2 * s) + 4 * middle * s * (1 - s) + last * s * (2 * s - 1)
+    low = log_slope.min()
+    return float(np.log(step) - low + np.log(weight @ np.exp(low - log_slope)))

@@ -35,6 +35,8 @@ FAR = 1.5
 ITERATIONS, CORRECTIONS = 20, 20
 #: A condition that is violated by more than this fails its check.
 TOLERANCE = 1e-9
+#: What rounding leaves of a margin, relative to the value.
+ROUNDING = 1e-12
 #: The residual at which Newton's method has converged; what is active in the program; what touches a hyperplane there.
 CONVERGED, ACTIVE, TOUCH = 1e-12, 1e-8, 1e-6
 #: The one failure that the passage of time mends by itself.
@@ -109,16 +111,19 @@ def limit_of(flow: Flow) -> Limit:
     for share in SHARES:
         cells = _cells(flow, share)
         for _ in range(CORRECTIONS):
-            lam, directions, signs = _program(flow, seen, cells)
+            lam, directions, signs, masses = _program(flow, seen, cells)
             if not len(signs):
                 break  # smaller neurons are needed to separate
             if float(flow.y @ lam) * FAR < upper_bound(flow, seen):
                 return _nothing(flow, "the flow is far from what its cells allow")
             resting = [_at_rest(flow, v, sign, lam) for v, sign in zip(directions, signs, strict=True)]
             found = {cell.key(lam, flow): cell for cell in resting}
+            shares = dict.fromkeys(found, 0.0)
+            for cell, mass in zip(resting, masses, strict=True):
+                shares[cell.key(lam, flow)] += mass
             missing = [cell for cell in found.values() if not any(_covers(c, cell) for c in cells)]
             if not missing:
-                return _judged(flow, seen, list(found.values()), lam)
+                return _judged(flow, seen, list(found.values()), lam, np.array(list(shares.values())))
             cells = cells + missing
     return _nothing(flow, "the active sets do not settle")
 
@@ -138,8 +143,8 @@ def _cells(flow: Flow, share: float) -> list[Cell]:
     return list(found.values())
 
 
-def _program(flow: Flow, seen: Array, cells: list[Cell]) -> tuple[Array, Array, Array]:
-    """lam (n,), and the directions and signs of the neurons, of the convex program over the closure of these cells.
+def _program(flow: Flow, seen: Array, cells: list[Cell]) -> tuple[Array, Array, Array, Array]:
+    """lam (n,), and directions, signs and masses of the neurons, of the convex program over the closure of these cells.
 
     The flow itself is feasible for it. Samples that no neuron sees have no margin, but they are walls: a neuron that
     they attract would be on, and pushed back, and the others would see them.
@@ -153,7 +158,7 @@ def _program(flow: Flow, seen: Array, cells: list[Cell]) -> tuple[Array, Array, 
     U = result.U[:, used]
     size = np.linalg.norm(U, axis=0)
     large = size > ACTIVE * size.sum()
-    return lam, (U[:, large] / size[large]).T, result.signs[used[large]]
+    return lam, (U[:, large] / size[large]).T, result.signs[used[large]], size[large]
 
 
 def walls(flow: Flow) -> Array:
@@ -196,11 +201,10 @@ def _factor(flow: Flow, cell: Cell, lam: Array) -> Array:
     return A
 
 
-def _newton(factors: list[Array], y: Array, lam: Array) -> tuple[Array, Array, float] | None:
-    """lam, the masses and the residual of the conditions, from a lam near their solution; None without convergence."""
+def _newton(factors: list[Array], y: Array, lam: Array, masses: Array) -> tuple[Array, Array, float] | None:
+    """lam, the masses and the residual of the conditions, from a point near their solution; None without convergence."""
     M = np.array([A @ A.T for A in factors])
     p, best = len(M), np.inf
-    masses = np.linalg.lstsq((M @ lam).T, y, rcond=None)[0]
     for _ in range(ITERATIONS):
         ML = M @ lam
         residual = np.concatenate([masses @ ML - y, 0.5 * (ML @ lam - 1.0)])
@@ -216,12 +220,12 @@ def _newton(factors: list[Array], y: Array, lam: Array) -> tuple[Array, Array, f
     return None
 
 
-def _judged(flow: Flow, seen: Array, cells: list[Cell], lam: Array) -> Limit:
+def _judged(flow: Flow, seen: Array, cells: list[Cell], lam: Array, masses: Array) -> Limit:
     """The limit with these cells, to the last digit, and what speaks against it."""
     support = np.flatnonzero(lam)
     factors = [_factor(flow, cell, lam) for cell in cells]
     signs = np.array([cell.sign for cell in cells])
-    polished = _newton([A[support] for A in factors], flow.y[support], lam[support])
+    polished = _newton([A[support] for A in factors], flow.y[support], lam[support], masses)
     if polished is None:
         return _nothing(flow, "Newton's method does not converge")
     lam = lam.copy()
@@ -249,7 +253,7 @@ def _objection(flow: Flow, limit: Limit, cells: list[Cell]) -> str:
     lam, V = limit.lam, limit.directions
     if np.any(flow.y * lam < 0) or np.any(limit.masses < 0):
         return "a multiplier or a mass is negative"
-    if np.any((flow.y * limit.fits(flow.X))[limit.seen] < 1 - TOLERANCE):
+    if np.any((flow.y * limit.fits(flow.X))[limit.seen] < 1 - max(TOLERANCE, ROUNDING * limit.value)):
         return "a margin is too small"
     slack = TOLERANCE * np.linalg.norm(flow.X, axis=1)
     if np.any((flow.X @ V.T > slack[:, None])[~limit.seen]):

@@ -47,6 +47,8 @@ class Lines:
 
     def active(self, side: Array) -> Array:
         """The rows (m, n) that are on where each neuron is on `side` (m, H) of the lines; none where it slides (0)."""
+        if not self.count:
+            return np.zeros((len(side), len(self.line)))
         return (side[:, self.line] * np.sign(self.coefficient) > 0).astype(np.float64)
 
     def heavy(self, lam: Array) -> Array:

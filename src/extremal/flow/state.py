@@ -9,6 +9,9 @@ import numpy as np
 from extremal.design import Array
 from extremal.network import Network
 
+#: A neuron whose |b| / |w| is this close to one is balanced.
+ROUNDING = 8 * np.finfo(np.float64).eps
+
 
 @dataclass(eq=False)
 class State:
@@ -65,6 +68,8 @@ class State:
         size = np.linalg.norm(scaled, axis=1)
         with np.errstate(over="ignore"):
             ratios = np.ldexp(output[alive] / size, -exponent)
+        balanced = np.abs(np.abs(ratios) - 1) <= ROUNDING  # stays so; a rounding error would grow while it shrinks
+        ratios = np.where(balanced, np.sign(ratios), ratios)
         return cls(scaled / size[:, None], np.log(size) + exponent * np.log(2.0), ratios)
 
     @property

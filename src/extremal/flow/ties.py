@@ -14,6 +14,7 @@ Clarke et al., Nonsmooth Analysis and Control Theory; Davis et al. (2020) for th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -26,6 +27,8 @@ from extremal.design import Array
 EDGE = 1e-10
 #: A jump of the field below this fraction of it is none.
 NOTHING = 1e-15
+#: A share this close to the end of its box is at the end.
+ROUNDING = 1e-13
 #: Repelling hyperplanes at one point up to which every combination of sides is tried.
 FEW = 6
 
@@ -53,30 +56,64 @@ def resolve(g0: Array, normals: Array, plus: Array, minus: Array, sign: float, c
     idle = np.abs(plus - minus) <= NOTHING * max(float(np.abs(g0).max(initial=0.0)), 1e-300)
     if idle.any():  # rows without weight: the field does not jump, and the motion decides
         return _around(idle, g0, normals, plus, minus, sign, choice)
-    repelling = sign * (plus - minus) > 0
-    attracting = ~repelling
-    few = np.flatnonzero(repelling)
-    options = []
-    if len(few) <= FEW:
-        for sides in product((1.0, -1.0), repeat=len(few)):
-            side = np.zeros(len(plus))
-            side[few] = sides
-            pull = np.where(side > 0, plus, minus)[few] @ normals[few]
-            side[attracting] = _box(g0 + pull, normals[attracting], plus[attracting], minus[attracting])
-            if _consistent(side, few, g0, normals, plus, minus, sign):
-                options.append(side)
-    if len(options) == 1:
-        return Resolution(options[0], True)
-    if not options or choice == "slide":  # both sides of some hyperplane push back through the others: stay on it
-        return Resolution(_box(g0, normals, plus, minus), not len(few))
+    repelling = np.flatnonzero(sign * (plus - minus) > 0)
+    ties = _Ties(g0, normals, plus, minus, sign, repelling)
+    found = list(ties.solutions((1.0, -1.0), 0.0)) or list(ties.solutions((1.0, -1.0)))
+    if len(found) == 1:
+        return Resolution(found[0], True)
+    if not found or choice == "slide":  # both sides of some hyperplane push back through the others: stay on it
+        staying = max(ties.solutions((0.0, 1.0, -1.0)), key=lambda side: int((side == 0).sum()), default=None)
+        return Resolution(ties.box(np.zeros(len(plus)), np.arange(len(plus))) if staying is None else staying, False)
     on = np.where(np.abs(plus) >= np.abs(minus), 1.0, -1.0)
     preferred = on if choice == "on" else -on
-    return Resolution(max(options, key=lambda side: float((side * preferred)[few].sum())), False)
+    return Resolution(max(found, key=lambda side: float((side * preferred)[repelling].sum())), False)
 
 
-def _around(
-    idle: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float, choice: str
-) -> Resolution:
+@dataclass(frozen=True, eq=False)
+class _Ties:
+    """The ties of `resolve`; those in `repelling` have no unique side."""
+
+    g0: Array
+    normals: Array
+    plus: Array
+    minus: Array
+    sign: float
+    repelling: Array
+
+    def solutions(self, sides: tuple[float, ...], edge: float = EDGE) -> Iterator[Array]:
+        """All consistent choices for the repelling hyperplanes among `sides`, with what the others do then."""
+        if len(self.repelling) > FEW:
+            return
+        attracting = np.setdiff1d(np.arange(len(self.plus)), self.repelling)
+        for chosen in product(sides, repeat=len(self.repelling)):
+            side = np.zeros(len(self.plus))
+            side[self.repelling] = chosen
+            side = self.box(side, attracting)
+            if self.consistent(side, edge):
+                yield side
+
+    def box(self, side: Array, free: Array) -> Array:
+        """`side` with those at `free` by the min-norm problem, within the hyperplanes on which it is 0 elsewhere."""
+        side = side.copy()
+        stays = np.setdiff1d(np.flatnonzero(side == 0), free)
+        pull = np.where(side > 0, self.plus, np.where(side < 0, self.minus, 0.0)) @ self.normals
+        inside = _projector(self.normals[stays])
+        side[free] = _box((self.g0 + pull) @ inside, self.normals[free] @ inside, self.plus[free], self.minus[free])
+        return side
+
+    def consistent(self, side: Array, edge: float) -> bool:
+        """Whether the field leads away from the hyperplanes or along them, and every tie has the share that it needs."""
+        g = field_on(side, self.g0, self.normals, self.plus, self.minus)
+        size = max(float(np.abs(g).max(initial=0.0)), float(np.abs(self.g0).max(initial=0.0)))
+        stays = side == 0
+        rest = self.g0 + np.where(side > 0, self.plus, np.where(side < 0, self.minus, 0.0)) @ self.normals
+        tau = np.linalg.lstsq(self.normals[stays].T, g - rest, rcond=None)[0]
+        low, high = np.minimum(self.plus, self.minus)[stays], np.maximum(self.plus, self.minus)[stays]
+        away = self.sign * side[self.repelling] * (self.normals[self.repelling] @ g)
+        return bool((away >= -edge * size).all() and (np.r_[tau - low, high - tau] >= -EDGE * size).all())
+
+
+def _around(idle: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float, choice: str) -> Resolution:
     """The resolution where some of the hyperplanes carry no pull."""
     side = np.zeros(len(plus))
     busy = ~idle
@@ -96,23 +133,21 @@ def field_on(side: Array, g0: Array, normals: Array, plus: Array, minus: Array) 
     return g
 
 
+def _projector(normals: Array) -> Array:
+    """The orthogonal projector onto the intersection of the hyperplanes."""
+    return np.eye(normals.shape[1]) - np.linalg.pinv(normals) @ normals
+
+
 def _box(g0: Array, normals: Array, plus: Array, minus: Array) -> Array:
     """The sides of the min-norm problem: 0 where the pull is strictly inside its box."""
     if len(normals) == 0:
         return np.zeros(0)
     if len(normals) == 1:
-        pull = normals[0] @ g0
-        return np.where((pull + plus) * (pull + minus) < 0, 0.0, np.where((pull + plus) * (plus - minus) < 0, 1.0, -1.0))
+        pull, size = normals[0] @ g0, normals[0] @ normals[0]
+        above, below = pull + size * plus, pull + size * minus
+        return np.where(above * below < 0, 0.0, np.where(above * (plus - minus) <= 0, 1.0, -1.0))
     low, high = np.minimum(plus, minus), np.maximum(plus, minus)
     size = float((high - low).max())
     found = lsq_linear(normals.T, -g0 / size, bounds=(low / size, high / size), method="bvls", tol=1e-14)
-    return found.active_mask * np.where(plus > minus, 1.0, -1.0)
-
-
-def _consistent(
-    side: Array, few: Array, g0: Array, normals: Array, plus: Array, minus: Array, sign: float
-) -> bool:
-    """Whether the field on the chosen sides of the repelling hyperplanes points away from them."""
-    g = field_on(side, g0, normals, plus, minus)
-    push = sign * side[few] * (normals[few] @ g)
-    return bool((push >= -EDGE * float(np.abs(g).max(initial=0.0))).all())
+    at_low, at_high = found.x - low / size <= ROUNDING, high / size - found.x <= ROUNDING
+    return np.where(at_low, -1.0, np.where(at_high, 1.0, 0.0)) * np.where(plus > minus, 1.0, -1.0)
