@@ -16,6 +16,7 @@ from extremal.cli.commands import scaling, target_scaling
 from extremal.cli.report import finite
 from extremal.cli.screen import ProgressLine, show_rows, show_table
 from extremal.cli.table import Table
+from extremal.design import Design
 from extremal.flow import FlowResult, Moment, Verdict
 from extremal.flow.course import Ending
 from extremal.flow.starts import FlowStatistics, flows, name_of
@@ -130,7 +131,7 @@ def flow(data: str, *, quiet: bool, **options: Any) -> FlowReport:
         folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with ProgressLine(quiet, "getting ready (after an installation some code is compiled, once)") as line:
-        watch = _Watch(line.say, options["seed"], options["seeds"])
+        watch = _Watch(line.say, options["seeds"])
         statistics = flows(
             X,
             y,
@@ -152,8 +153,8 @@ _HANDED_ON = ("width", "init", "loss", "bias", "method", "step", "max_steps", "t
 class _Watch:
     """What is being done, as a line: which start, how the others ended, and where this one is."""
 
-    def __init__(self, say: Callable[[str], None], first: int, total: int) -> None:
-        self.say, self.first, self.total = say, first, total
+    def __init__(self, say: Callable[[str], None], total: int) -> None:
+        self.say, self.total = say, total
         self.ended: list[str] = []
 
     def moment(self, moment: Moment) -> None:
@@ -209,7 +210,7 @@ def _targets(table: Table, target: str, options: dict[str, Any]) -> tuple[Array,
 
 def _refuse_impossible(X: Array, y: Array, bias: bool) -> None:
     """Say at once what every start would end with."""
-    proof = impossible(np.column_stack([X, np.ones(len(X))]) if bias else X, y, bias=bias)
+    proof = impossible(Design.from_data(X, bias=bias).dense(), y, bias=bias)
     if proof is None:
         return
     rows = np.flatnonzero(proof.lam) + 1
@@ -270,5 +271,5 @@ def _draw(best: FlowResult, statistics: FlowStatistics, folder: Path) -> list[st
     pyplot.close(figure)
     if best.trajectory.X.shape[1] not in (2, 3):
         return ["best.png"]
-    plotting.animate(best.trajectory, folder / "best.gif", fps=12, seconds=6.0, dpi=70)
+    plotting.animate(best.trajectory, folder / "best.gif", fps=12, seconds=5.0, dpi=70)
     return ["best.png", "best.gif"]

@@ -24,7 +24,7 @@ from extremal.flow.quantities import MARGIN_LOSSES, check_loss
 from extremal.flow.state import State, random_start
 from extremal.flow.trajectory import EventKind, Recorder, Trajectory
 from extremal.flow.verdict import Evidence, FlowResult, Verdict, judge
-from extremal.losses import Squared, SquaredHinge
+from extremal.losses import Logistic, Squared
 from extremal.network import Network
 from extremal.training.constrained import MinNormResult, impossible
 from extremal.training.result import reporter
@@ -54,7 +54,7 @@ class Setting:
         if bias not in ("none", "penalized"):
             raise ValueError(f"bias must be 'none' or 'penalized', not {bias!r}")
         design = Design.from_data(X, bias=bias == "penalized")
-        bound = (SquaredHinge if loss in MARGIN_LOSSES else Squared).from_data(y).target
+        bound = (Logistic if loss in MARGIN_LOSSES else Squared).from_data(y).target
         if bound.shape[1] != 1:
             raise ValueError(f"the flow is that of networks of one output; y has {bound.shape[1]} columns")
         target = bound[:, 0]
@@ -62,6 +62,8 @@ class Setting:
             raise ValueError(f"X has {design.n} rows and y has {len(target)}")
         if not target.any():
             raise ValueError("y must not be all zero")
+        if not design.row_norms.any():
+            raise ValueError("X must not be all zero: no neuron would ever move")
         height = 1.0 if loss in MARGIN_LOSSES else float(np.exp2(np.ceil(np.log2(np.abs(target).max()))))
         return cls(design.dense(), target, loss, bias == "penalized", design.magnitude, height)
 
@@ -184,7 +186,8 @@ def flow(
             report(_last_moment(trajectory))
         if earlier is not None:
             trajectory = earlier.joined(trajectory)
-        if optimum is None and loss != "squared" and course.ending is not Ending.LIMIT:
+        separates = course.ending is Ending.LIMIT and course.limit is not None and bool(course.limit.seen.all())
+        if optimum is None and loss != "squared" and not separates:
             optimum = impossible(setting.X, setting.y, bias=setting.bias)
         evidence = Evidence(
             setting.X, setting.y, setting.bias, course, trajectory, evaluations, optimum, proof_time, random_state
