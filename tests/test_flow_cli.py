@@ -134,8 +134,8 @@ def test_squared_loss(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b,y\n1,2,0\n1,2,1\n3,1,1\n", "rows 1 and 2 point the same way, with different labels"),
-        ("a,b,y\n1,2,0\n0,0,1\n3,1,1\n", "row 2 is zero"),
+        ("a,b,y\n1,2,0\n1,2,1\n3,1,1\n", "rows 0 and 1 point the same way, with different labels"),
+        ("a,b,y\n1,2,0\n0,0,1\n3,1,1\n", "row 1 is zero"),
         ("a,b,y\n1,2,0\n2,1,1\n3,1,2\n", "3 different values (0, 1, 2); the flow is that of two classes"),
         ("a,b,y\n1,2,x\n2,1,x\n3,1,x\n", "one class only (x)"),
         ("a,b,y\n1,2,x\n2,1,\n3,1,x\n", "1 missing value"),

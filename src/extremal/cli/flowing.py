@@ -88,7 +88,7 @@ class FlowReport:
             "method": f"{method}, {options['width']} neurons, start of scale {options['init']:g}",
         }
         foot = {
-            "best network": f"{found.best:.9g}",
+            "best network": f"{found.best:.9g}" if np.isfinite(found.best) else "none that fits the labels",
             "proven bound": f"{found.lower:.9g}",
             "time": f"{self.seconds:.2f} s",
         }
@@ -105,12 +105,14 @@ class FlowReport:
     @property
     def _told(self) -> list[str]:
         """What the table cannot say of starts without a limit."""
-        told = [
-            f"start {seed} {result.sentence}"
-            for seed, result in zip(self.statistics.seeds, self.statistics.results, strict=True)
-            if result.verdict not in (Verdict.GLOBAL, Verdict.NOT_GLOBAL)
-        ]
-        return [*told[:SHOWN], *[f"{len(told) - SHOWN} more have no limit either"] * (len(told) > SHOWN)]
+        starts: dict[str, list[str]] = {}
+        for seed, result in zip(self.statistics.seeds, self.statistics.results, strict=True):
+            if result.verdict not in (Verdict.GLOBAL, Verdict.NOT_GLOBAL):
+                starts.setdefault(result.sentence, []).append(str(seed))
+        told = [f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {text}" for text, seeds in starts.items()]
+        more = [f"of {len(told) - SHOWN} more, the report and --json tell"] if len(told) > SHOWN else []
+        counted = ["rows are counted from 0, without the header"] if any(" row" in text for text in starts) else []
+        return [*told[:SHOWN], *more, *counted]
 
 
 def flow(data: str, *, quiet: bool, **options: Any) -> FlowReport:
@@ -213,10 +215,10 @@ def _refuse_impossible(X: Array, y: Array, bias: bool) -> None:
     proof = impossible(Design.from_data(X, bias=bias).dense(), y, bias=bias)
     if proof is None:
         return
-    rows = np.flatnonzero(proof.lam) + 1
+    rows = np.flatnonzero(proof.lam)
     listed = " and ".join(map(str, rows[:6]))
     which = f"row {listed} is zero" if len(rows) == 1 else f"rows {listed} point the same way, with different labels"
-    raise ValueError(f"no network of any width fits these labels: {which} (counted from 1, without the header)")
+    raise ValueError(f"no network of any width fits these labels: {which} (counted from 0, without the header)")
 
 
 def _uneven(X: Array, features: list[str]) -> list[str]:
