@@ -24,7 +24,7 @@ NEGLIGIBLE = 1e-13
 #: From so many samples on a feedback weaker than this is summed up instead of factorised.
 MANY, WEAK = 100, 0.1
 #: log |lam| of a sample that does not act is cut off here, relative to those that do.
-LARGEST = 30.0
+LARGEST = 14.0
 
 # Rodas4 (Hairer & Wanner, Solving ODEs II, IV.7 and its code RODAS): L-stable, stiffly accurate, order 4(3).
 GAMMA = 0.25

@@ -34,8 +34,8 @@ LATE = 1e-9
 TOGETHER = 1e-9
 #: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
 RETURN, CUT = 1e-6, 1e-2
-#: What a crossing that is passed may contribute, of the tolerance of a step.
-PASSED = 0.1
+#: What a crossing that is passed may contribute, of the tolerance of a step, and how much slower it may go on.
+PASSED, SLOWER = 0.1, 0.1
 #: Where |w| falls below this fraction of |b| the neuron has died.
 DEAD = 1e-9
 
@@ -212,10 +212,19 @@ class Flow:
         slopes = [self.log_slope, self._log_slope(out, s / 2)]
         V, a, kappa = self._at(out, s)
         self.state = State(self.sliding.project(V if late is None else V + late), a, kappa)
+        if late is not None:
+            self._switch()
         self.time += step
         self.steps += 1
         self._look()
         self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, *slopes, self.log_slope))
+
+    def _switch(self) -> None:
+        """Note the lines that were crossed within the step."""
+        for time, i, line in sorted(self.crossed):
+            self.side[i, line] *= -1.0
+            self._event(i, line, -self.side[i, line], self.side[i, line], time)
+        self._settle()
 
     def _log_slope(self, out: tuple[Array, ...], s: float) -> float:
         f, _ = outputs(self.X, self.active, *self._at(out, s))
@@ -234,19 +243,13 @@ class Flow:
         neuron, line, when = crossings(self.side, *parts)
         turning, at, moment = self._turning(out)
         leave, leaving = self._leaving(out)
-        end = leave
-        matters = self._matters(out, neuron, line, when, step)
-        if matters.any():
-            end = min(end, float(when[matters].min()))
-        if len(moment):
-            end = min(end, float(moment.min()))
-        neuron, line, when = np.append(neuron, turning), np.append(line, at), np.append(when, moment)
-        end, leaving = min(end, 1.0), leaving if leave <= end else ()
-        met = when <= end + TOGETHER
-        neuron, line, when = neuron[met].astype(int), line[met].astype(int), when[met]
-        passed = when < end - TOGETHER
-        late = self._missed(neuron[passed], line[passed], (end - when[passed]) * step) if passed.any() else None
-        return end, neuron, line, leaving, late
+        latest = np.append(when + self._allowance(out, neuron, line, step), moment)
+        end = min(leave, float(latest.min(initial=1.0)), 1.0)
+        passed = when < np.minimum(end - TOGETHER, latest[: len(when)] - TOGETHER)
+        late = self._pass(neuron[passed], line[passed], when[passed] * step, end * step) if passed.any() else None
+        neuron, line = np.append(neuron[~passed], turning), np.append(line[~passed], at)
+        met = np.append(when[~passed], moment) <= end + TOGETHER
+        return end, neuron[met].astype(int), line[met].astype(int), leaving if leave <= end else (), late
 
     def _turning(self, out: tuple[Array, ...]) -> tuple[Array, Array, Array]:
         """When b changes its sign, for the neurons that slide then: what held them there now pushes them away.
@@ -260,32 +263,29 @@ class Flow:
         cubics = zip(*(t * part[turning] for part in (kappa, out[2], out[9], out[12])), strict=True)
         return turning, line, np.array([first_root(*coefficients(*parts)) for parts in cubics])
 
-    def _matters(self, out: tuple[Array, ...], neuron: Array, line: Array, when: Array, step: float) -> Array:
-        """Whether the step has to end where the boundary of a neuron meets a line.
+    def _allowance(self, out: tuple[Array, ...], neuron: Array, line: Array, step: float) -> Array:
+        """How far a step may go on, as a fraction of it, beyond where the boundary of a neuron meets a line.
 
-        It may go on beyond a line that is merely crossed: the directions are then corrected by the jump of the field,
-        times the time beyond. What is left is of second order, and has to be below the tolerance in the directions and
-        the outputs.
+        That is nothing unless the line is merely crossed. Then the direction is corrected by the jump of the field times
+        the time beyond, and what is left, of second order, has to be below the tolerance in directions and outputs.
         """
-        if not len(neuron):
-            return np.zeros(0, bool)
-        jump = (self.pull_plus - self.pull_minus)[line]
-        kappa, late = self.state.ratios[neuron], (1 - when) * step
+        jump, kappa = (self.pull_plus - self.pull_minus)[line], self.state.ratios[neuron]
         motion = ((out[0] - self.state.directions)[neuron] * self.lines.normals[line]).sum(axis=1) / step
         after = motion - self.side[neuron, line] * kappa * jump  # with the row's pull switched
-        crossed = (motion * after > 0) & (np.abs(after) > 0.1 * np.abs(motion))
-        first = np.abs(jump * kappa) * late
+        crossed = (motion * after > 0) & (np.abs(after) > SLOWER * np.abs(motion))
         rate = np.abs(kappa) * np.linalg.norm(self.pull[neuron], axis=1) + np.abs(motion)
         weight = np.exp(2 * self.state.log_norms[neuron]) * np.abs(kappa)
-        small = (first * late * rate <= PASSED * self.tol) & (first * weight <= OUTPUTS * self.tol * PASSED)
-        return ~(crossed & small) & (first > PASSED * self.tol)
+        first = np.maximum(np.abs(jump * kappa), 1e-300)
+        time = np.minimum(np.sqrt(PASSED * self.tol / (first * rate)), PASSED * OUTPUTS * self.tol / (first * weight))
+        return np.where(crossed, time / step, 0.0)
 
-    def _missed(self, neuron: Array, line: Array, late: Array) -> Array:
-        """What the directions would have gained on the right side of lines that were passed a time `late` ago."""
-        jump = (self.pull_plus - self.pull_minus)[line]
-        gain = -(self.side[neuron, line] * jump * self.state.ratios[neuron] * late)[:, None] * self.lines.normals[line]
+    def _pass(self, neuron: Array, line: Array, when: Array, end: float) -> Array:
+        """Switch the sides of lines that are crossed within a step; what the directions miss for it at its end."""
+        jump = (self.pull_plus - self.pull_minus)[line] * self.state.ratios[neuron]
         missed = np.zeros_like(self.state.directions)
+        gain = -(self.side[neuron, line] * jump * (end - when))[:, None] * self.lines.normals[line]
         np.add.at(missed, neuron, gain)
+        self.crossed = [(float(self.time + t), int(i), int(k)) for t, i, k in zip(when, neuron, line, strict=True)]
         return missed
 
     def _slack(self, out: tuple[Array, ...], s: float) -> Array:
@@ -381,7 +381,7 @@ class Flow:
         ratio, v = float(self.state.ratios[i]), self.state.directions[i]
         return float(np.sign(ratio if abs(ratio) > THROUGH else v @ ((self.active[i] * self.lam) @ self.X))) or 1.0
 
-    def _event(self, i: int, line: int, before: float, after: float) -> None:
+    def _event(self, i: int, line: int, before: float, after: float, time: float | None = None) -> None:
         row = int(self.lines.first[line])
         on = after * self.lines.coefficient[row] > 0
         if after == 0:
@@ -390,7 +390,7 @@ class Flow:
             kind = EventKind.LEAVE_ON if on else EventKind.LEAVE_OFF
         else:
             kind = EventKind.ON if on else EventKind.OFF
-        self.recorder.event(self.time, kind, i, row)
+        self.recorder.event(self.time if time is None else time, kind, i, row)
 
     def bury(self, neuron: int) -> None:
         """The neuron's inner weights have reached zero, where they stay (relu'(0) = 0)."""
