@@ -24,6 +24,7 @@ from extremal.flow.quantities import MARGIN_LOSSES, check_loss
 from extremal.flow.state import State, random_start
 from extremal.flow.trajectory import EventKind, Recorder, Trajectory
 from extremal.flow.verdict import Evidence, FlowResult, Verdict, judge
+from extremal.gauge import compile_kernels as compile_gauge
 from extremal.losses import Logistic, Squared
 from extremal.network import Network
 from extremal.training.constrained import MinNormResult, impossible
@@ -363,8 +364,8 @@ def _descent_report(report: Callable[[Moment], None]) -> Callable[[int, float, f
 @cache
 def compile_kernels() -> None:
     """Have the compiled kernels ready before a clock starts."""
+    compile_gauge()
     X = np.array([[1.0, 0.5], [-0.5, 1.0], [0.3, -1.0]])
     for loss in ("logistic", "squared"):
-        run = Flow(X, np.array([1.0, -1.0, 1.0]), loss, random_start(2, 4, 0.1, np.random.default_rng(0)))
-        for _ in range(3):
-            run.advance()
+        run = Flow(X, np.array([1.0, -1.0, 1.0]), loss, random_start(2, 8, 0.1, np.random.default_rng(0)))
+        follow(run, max_steps=200, time_limit=np.inf)
