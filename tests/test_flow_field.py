@@ -1,4 +1,4 @@
-"""The field of the flow against long arithmetic in the weights themselves, and its steps against dense linear algebra."""
+"""The field of the flow against long arithmetic in the weights, and its steps against dense linear algebra."""
 
 from __future__ import annotations
 
@@ -115,7 +115,12 @@ def test_field_is_the_gradient_in_the_weights(loss, balanced, sizes):
         for seed in range(4):
             *args, rows = case(seed, loss, balanced, *sizes)
             X, y, D, _, _, _, V, a, kappa, _, _ = args
-            dV, da, dk, *_, = field(*args)
+            (
+                dV,
+                da,
+                dk,
+                *_,
+            ) = field(*args)
             log_size = field(*args)[5]
             *expected, log_exact = weights_field(*map(exactly, (X, y)), D, rows, *map(exactly, (V, a, kappa)), loss)
             expected = flat(*expected)
@@ -140,7 +145,8 @@ def test_field_without_an_active_row_is_zero_and_its_clock_runs():
     args[2] = np.zeros_like(args[2])
     args[3] = args[2].any(axis=0)
     dV, da, dk, f, _, log_size, *_ = field(*args)
-    assert not np.any(packed(dV, da, dk)) and not f.any()
+    assert not np.any(packed(dV, da, dk))
+    assert not f.any()
     assert log_size == pytest.approx(np.log(len(f) / 2))
 
 
@@ -213,7 +219,7 @@ def test_step_with_a_dense_jacobian(loss, balanced, high):
                 assert packed(*found) == pytest.approx(expected, rel=1e-9, abs=1e-10)
 
 
-# ------------------------------------------------------------------------------------------------ orders of convergence
+# ----------------------------------------------------------------------------------------- orders of convergence
 
 
 def integrated(args, end, **options):
@@ -289,4 +295,6 @@ def test_scipy_in_the_weights_where_nothing_happens(loss, balanced):
         clock = abs(flow.log_clock - np.log(exact[16]))
         assert clock < 1e-3
     assert flow.recorder.finish(X, y, loss=loss, method="flow").events.size == 0
-    assert errors[0] < 1e-3 and errors[1] < 1e-5 and errors[2] < 1e-7
+    assert errors[0] < 1e-3
+    assert errors[1] < 1e-5
+    assert errors[2] < 1e-7

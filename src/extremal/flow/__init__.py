@@ -135,8 +135,8 @@ def flow(
         on where it ended; its record and the new one are joined.
     loss : {"logistic", "exponential", "squared"}
     method : str
-        "flow", or a discrete method: "gd", "sgd", "momentum", "adam", "normalised" (g / sum |lam|), "decaying" (that
-        divided by |theta|^2) or "unit" (g / |g|).
+        "flow", or a discrete method: "gd", "sgd", "momentum", "adam", "normalised" (g / sum |lam|), "decaying" (the
+        same divided by |theta|^2) or "unit" (g / |g|).
     bias : {"none", "penalized"}
         "penalized" appends a column of ones to X, whose weight counts in |theta|.
     balanced : bool

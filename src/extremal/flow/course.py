@@ -1,8 +1,8 @@
 """The course of one flow: on to its limit direction, to a standstill, or until the budget is spent.
 
-The recorded part ends when the smallest margin reaches `COLD`. Beyond it the softmax that makes the multiplier is as good
-as a minimum, and what is left are slow exchanges of mass, (|theta|^2)^(|g| - 1) for a neuron of growth |g|. They are
-followed at that temperature, the norms divided by a common factor after every step, to any |theta|.
+The recorded part ends when the smallest margin reaches `COLD`. Beyond it the softmax that makes the multiplier is as
+good as a minimum, and what is left are slow exchanges of mass, (|theta|^2)^(|g| - 1) for a neuron of growth |g|. They
+are followed at that temperature, the norms divided by a common factor after every step, to any |theta|.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from extremal.flow.limit import OUTGROWN, Limit, limit_of, upper_bound
 
 @dataclass(frozen=True)
 class Moment:
-    """What a run shows of itself: phase, tau, log10 |theta|^2, the smallest margin of the samples seen, |theta|^2-scaled.
+    """What a run shows of itself: phase, tau, log10 |theta|^2, and the normalised margin.
 
-    `margin` is min q / |theta|^2, which tends to 1 / (2 P) at the limit's value P.
+    That is min q / |theta|^2 of the samples that some neuron sees; it tends to 1 / (2 P) at the limit's value P.
     """
 
     phase: str
@@ -165,7 +165,7 @@ class _Watch:
         mass = np.exp(2 * flow.state.log_norms)
         if mass[shrinking].max() < NEGLIGIBLE * mass.max():
             for i in shrinking:
-                flow.bury(i)
+                flow.bury(int(i))
         return False
 
     def arrived(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from extremal.design import Array
+
 #: A boundary is crossed when it is beyond the hyperplane by more than this (both are unit vectors).
 THROUGH = 1e-13
 #: Points at which a cubic that may have a root is looked at.
@@ -12,7 +14,7 @@ SAMPLES = 16
 
 
 @njit(cache=True, nogil=True)
-def crossings(side, P0, P1, P3, P4):
+def crossings(side: Array, P0: Array, P1: Array, P3: Array, P4: Array) -> tuple[Array, Array, Array]:
     """First roots s in (0, 1] of  side * ((1 - s) p0 + s (p1 + (1 - s) (p3 + s p4))), (neuron, line, s) for each.
 
     Without a negative Bernstein coefficient there is no root, which settles nearly all of them.
@@ -36,21 +38,21 @@ def crossings(side, P0, P1, P3, P4):
 
 
 @njit(cache=True, nogil=True)
-def coefficients(p0, p1, p3, p4):
+def coefficients(p0: float, p1: float, p3: float, p4: float) -> tuple[float, float, float, float]:
     """The Bernstein coefficients of  (1 - s) p0 + s (p1 + (1 - s) (p3 + s p4))."""
     third = (p1 - p0) / 3.0
     return p0, p0 + third + p3 / 3.0, p1 - third + (p3 + p4) / 3.0, p1
 
 
 @njit(cache=True, nogil=True)
-def bernstein(b0, b1, b2, b3, s):
+def bernstein(b0: float, b1: float, b2: float, b3: float, s: float) -> float:
     """The cubic with these Bernstein coefficients."""
     r = 1.0 - s
     return r * r * r * b0 + 3.0 * r * r * s * b1 + 3.0 * r * s * s * b2 + s * s * s * b3
 
 
 @njit(cache=True, nogil=True)
-def first_root(b0, b1, b2, b3):
+def first_root(b0: float, b1: float, b2: float, b3: float) -> float:
     """The first s at which the cubic goes below -THROUGH, -1 if it does not."""
     low = 0.0
     for j in range(1, SAMPLES + 1):

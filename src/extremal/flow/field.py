@@ -14,8 +14,12 @@ wide the network is and whatever the dimension: nothing of size (m d)^2 is ever 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+
+from extremal.design import Array
 
 LOGISTIC, EXPONENTIAL, SQUARED = 0, 1, 2
 LOSSES = {"logistic": LOGISTIC, "exponential": EXPONENTIAL, "squared": SQUARED}
@@ -57,7 +61,7 @@ DENSE = np.array(
 
 
 @njit(cache=True, nogil=True)
-def multipliers(f, y, acting, loss, total):
+def multipliers(f: Array, y: Array, acting: Array, loss: int, total: float) -> tuple[Array, float, Array]:
     """(lam normalised, log of the normaliser, slope): slope is d log p / dq with its sign changed, for margin losses.
 
     The normaliser is the sum of |lam| over the samples that act on some neuron: while no neuron sees a sample, it has
@@ -87,7 +91,7 @@ def multipliers(f, y, acting, loss, total):
 
 
 @njit(cache=True, nogil=True)
-def project(G, normals, start):
+def project(G: Array, normals: Array, start: Array) -> None:
     """Remove from every row i of G its components along normals[start[i] : start[i + 1]], which are orthonormal."""
     for i in range(G.shape[0]):
         for r in range(start[i], start[i + 1]):
@@ -95,14 +99,26 @@ def project(G, normals, start):
 
 
 @njit(cache=True, nogil=True)
-def outputs(X, D, V, a, kappa):
+def outputs(X: Array, D: Array, V: Array, a: Array, kappa: Array) -> tuple[Array, Array]:
     """(f, Z): the outputs and the active products D x.v."""
     Z = D * np.dot(V, X.T)
     return np.dot(kappa * np.exp(2.0 * a), Z), Z
 
 
 @njit(cache=True, nogil=True)
-def field(X, y, D, acting, normals, start, V, a, kappa, loss, total):
+def field(
+    X: Array,
+    y: Array,
+    D: Array,
+    acting: Array,
+    normals: Array,
+    start: Array,
+    V: Array,
+    a: Array,
+    kappa: Array,
+    loss: int,
+    total: float,
+) -> Any:
     """The right-hand side (dV, da, dkappa) and what it is made of (f, lam, log normaliser, slope, Z, G, h)."""
     f, Z = outputs(X, D, V, a, kappa)
     lam, log_slope, slope = multipliers(f, y, acting, loss, total)
@@ -116,7 +132,9 @@ def field(X, y, D, acting, normals, start, V, a, kappa, loss, total):
 
 
 @njit(cache=True, nogil=True)
-def block_solve(V, G, h, kappa, E, rV, ra, rk):
+def block_solve(
+    V: Array, G: Array, h: Array, kappa: Array, E: float, rV: Array, ra: Array, rk: Array
+) -> tuple[Array, Array, Array]:
     """Solve (E - B) u = r for the blocks B of all neurons: a multiple of the identity and rank-one terms, in O(d)."""
     uV, ua, uk = np.empty_like(rV), np.empty_like(ra), np.empty_like(rk)
     for i in range(V.shape[0]):
@@ -131,7 +149,20 @@ def block_solve(V, G, h, kappa, E, rV, ra, rk):
 
 
 @njit(cache=True, nogil=True)
-def coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample):
+def coupling(
+    X: Array,
+    D: Array,
+    normals: Array,
+    start: Array,
+    V: Array,
+    Z: Array,
+    G: Array,
+    h: Array,
+    a: Array,
+    kappa: Array,
+    E: float,
+    sample: Array,
+) -> Array:
     """T = Q (E - B)^-1 R on the samples given: Q = d outputs / d state, R = d field / d lam."""
     Xs = X[sample]
     Ds, Zs = D[:, sample], Z[:, sample]
@@ -163,16 +194,16 @@ def coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample):
 
 
 @njit(cache=True, nogil=True)
-def change_of_lam(b, y, lam, slope, loss, total):
+def change_of_lam(b: Array, y: Array, lam: Array, slope: Array, loss: int, total: float) -> Array:
     """d lam for a change b of the outputs."""
     if loss == SQUARED:
         return -b / total
     share, t = np.abs(lam), -slope * y * b
-    return lam * (t - np.dot(share, t) / share.sum())
+    return lam * (t - np.dot(share, t) / max(share.sum(), 1e-300))
 
 
 @njit(cache=True, nogil=True)
-def change_of_outputs(X, D, Z, a, kappa, uV, ua, uk):
+def change_of_outputs(X: Array, D: Array, Z: Array, a: Array, kappa: Array, uV: Array, ua: Array, uk: Array) -> Array:
     """d f for a change of the state."""
     weight = np.exp(2.0 * a)
     total = np.dot(weight * kappa, D * np.dot(uV, X.T))
@@ -180,24 +211,19 @@ def change_of_outputs(X, D, Z, a, kappa, uV, ua, uk):
 
 
 @njit(cache=True, nogil=True)
-def closed_loop(T, y, lam, slope, loss, total):
+def closed_loop(T: Array, y: Array, lam: Array, slope: Array, loss: int, total: float) -> Array:
     """I - C T with C = d lam / d f, which is diagonal plus rank one."""
     n = T.shape[0]
     if loss == SQUARED:
         return np.eye(n) + T / total
     share, t = np.abs(lam), T * -(slope * y).reshape(n, 1)
-    return np.eye(n) - lam.reshape(n, 1) * (t - np.dot(share, t) / share.sum())
+    return np.eye(n) - lam.reshape(n, 1) * (t - np.dot(share, t) / max(share.sum(), 1e-300))
 
 
 @njit(cache=True, nogil=True)
-def refined(M, inverse, r):
-    """M^-1 r with the small residual that the inverse alone does not give; M grows like |theta|^2."""
-    x = np.dot(inverse, r)
-    return x + np.dot(inverse, r - np.dot(M, x))
-
-
-@njit(cache=True, nogil=True)
-def pushed(X, D, normals, start, V, kappa, moved):
+def pushed(
+    X: Array, D: Array, normals: Array, start: Array, V: Array, kappa: Array, moved: Array
+) -> tuple[Array, Array, Array]:
     """The change of the field for a change of lam."""
     push = np.dot(D * moved, X)
     project(push, normals, start)
@@ -208,7 +234,9 @@ def pushed(X, D, normals, start, V, kappa, moved):
 
 
 @njit(cache=True, nogil=True)
-def rounds_of_feedback(X, y, a, kappa, G, h, E, loss, total):
+def rounds_of_feedback(
+    X: Array, y: Array, a: Array, kappa: Array, G: Array, h: Array, E: float, loss: int, total: float
+) -> int:
     """How often the feedback of the outputs on lam has to be summed up for full precision, 0 if it is strong.
 
     |C T| <= gain in the sum of absolute values, with C and T as in `coupling` and `closed_loop`.
@@ -217,13 +245,26 @@ def rounds_of_feedback(X, y, a, kappa, G, h, E, loss, total):
     gain = 8.0 * np.dot(np.exp(2.0 * a), np.maximum(kappa**2, 1.0)) * (X * X).sum(axis=1).max() / E
     if loss == SQUARED:
         gain *= y.size / total
-    if y.size < MANY or gain > WEAK or E < 4.0 * rate:
+    if y.size < MANY or gain > WEAK or 4.0 * rate > E:
         return 0
     return int(np.ceil(np.log(1e-15) / np.log(gain))) + 1
 
 
 @njit(cache=True, nogil=True)
-def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
+def rosenbrock(
+    X: Array,
+    y: Array,
+    D: Array,
+    acting: Array,
+    normals: Array,
+    start: Array,
+    V: Array,
+    a: Array,
+    kappa: Array,
+    step: float,
+    loss: int,
+    total: float,
+) -> Any:
     """One step of Rodas4 with the patterns and the sliding sets held fixed.
 
     Returns the new state, the error estimate of it, that of the outputs weighted by |lam|, and the two coefficients of
@@ -236,11 +277,10 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
     sample = np.flatnonzero(acting if loss == SQUARED else share > NEGLIGIBLE)
     ys, lams, slopes = y[sample], lam[sample], slope[sample]
     rounds = rounds_of_feedback(X, y, a, kappa, G, h, E, loss, total)
-    loop = np.eye(1)
+    inverse = np.eye(1)
     if rounds == 0:
         T = coupling(X, D, normals, start, V, Z, G, h, a, kappa, E, sample)
-        loop = closed_loop(T, ys, lams, slopes, loss, total)
-    inverse = np.linalg.inv(loop)
+        inverse = np.ascontiguousarray(np.linalg.inv(closed_loop(T, ys, lams, slopes, loss, total)))
     UV, Ua, Uk = np.zeros((6, m, d)), np.zeros((6, m)), np.zeros((6, m))
     V1, a1, k1 = V, a, kappa
     for j in range(6):
@@ -260,7 +300,7 @@ def rosenbrock(X, y, D, acting, normals, start, V, a, kappa, step, loss, total):
         b = change_of_outputs(X, D, Z, a, kappa, uV, ua, uk)
         moved, own = np.zeros(y.size), change_of_lam(b[sample], ys, lams, slopes, loss, total)
         if rounds == 0:
-            moved[sample] = refined(loop, inverse, own)
+            moved[sample] = np.dot(inverse, own)
         else:
             moved[sample] = own
         for _ in range(rounds):

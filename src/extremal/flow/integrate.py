@@ -36,9 +36,11 @@ TOGETHER = 1e-9
 RETURN, CUT = 1e-6, 1e-2
 #: What a crossing that is passed may contribute, of the tolerance of a step, and how much slower it may go on.
 PASSED, SLOWER = 0.1, 0.1
+TINY = 1e-100
 #: Where |w| falls below this fraction of |b| the neuron has died.
 DEAD = 1e-9
 
+_NONE = np.zeros(0, dtype=int)
 #: Gauss's rule on [0, 1].
 _NODES = (np.polynomial.legendre.leggauss(8)[0] + 1) / 2, np.polynomial.legendre.leggauss(8)[1] / 2
 
@@ -136,6 +138,7 @@ class Flow:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
+        self.X, self.y = np.ascontiguousarray(self.X), np.ascontiguousarray(self.y)
         self.code = LOSSES[self.loss]
         self.total = float(np.abs(self.y).sum())
         self.lines = Lines.of(self.X)
@@ -150,7 +153,8 @@ class Flow:
         self._settle()
         self._look()
         if ties.any():
-            self._resolve(*np.nonzero(ties), fresh=True)
+            neurons, lines = np.nonzero(ties)
+            self._resolve(neurons, lines, fresh=True)
         self._record()
 
     # ------------------------------------------------------------------------------------------------ one step
@@ -170,7 +174,8 @@ class Flow:
         fraction, neurons, lines, leaving, late = self._first_event(out, step)
         self._move(out, fraction, fraction * step, late)
         if leaving:
-            self._leave(*leaving, at_once=fraction < RETURN)
+            neuron, line, side = leaving
+            self._leave(neuron, line, side, at_once=fraction < RETURN)
         if len(neurons):
             self._resolve(neurons, lines, within=RETURN * step if fraction < RETURN else -1.0)
         if fraction > RETURN:
@@ -182,8 +187,8 @@ class Flow:
         V, a, kappa = self._arrays()
         self.evaluations += 6
         return rosenbrock(
-            self.X, self.y, self.active, self.acting, self.sliding.orthonormal, self.sliding.start, V, a, kappa, step, self.code,
-            self.total,
+            self.X, self.y, self.active, self.acting, self.sliding.orthonormal, self.sliding.start,
+            V, a, kappa, step, self.code, self.total,
         )  # fmt: skip
 
     def _error(self, out: tuple[Array, ...]) -> float:
@@ -201,7 +206,7 @@ class Flow:
         """The continuous output at the fraction s of the step."""
         start, end, third, fourth = self._arrays(), out[:3], out[7:10], out[10:13]
         if s == 1.0:
-            return end
+            return end[0], end[1], end[2]
         V, a, kappa = (
             (1 - s) * p0 + s * (p1 + (1 - s) * (p3 + s * p4))
             for p0, p1, p3, p4 in zip(start, end, third, fourth, strict=True)
@@ -209,7 +214,7 @@ class Flow:
         return V, a, kappa
 
     def _move(self, out: tuple[Array, ...], s: float, step: float, late: Array | None) -> None:
-        slopes = [self.log_slope, self._log_slope(out, s / 2)]
+        first, middle = self.log_slope, self._log_slope(out, s / 2)
         V, a, kappa = self._at(out, s)
         self.state = State(self.sliding.project(V if late is None else V + late), a, kappa)
         if late is not None:
@@ -217,7 +222,7 @@ class Flow:
         self.time += step
         self.steps += 1
         self._look()
-        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, *slopes, self.log_slope))
+        self.log_clock = np.logaddexp(self.log_clock, _log_elapsed(step, first, middle, self.log_slope))
 
     def _switch(self) -> None:
         """Note the lines that were crossed within the step."""
@@ -258,6 +263,8 @@ class Flow:
         """
         kappa = self.state.ratios
         turning = np.flatnonzero((self.sliding.count > 0) & (np.abs(kappa) > THROUGH) & (kappa * out[2] < 0))
+        if not len(turning):
+            return _NONE, _NONE, np.zeros(0)
         line = np.array([self.spans[i].line[0] for i in turning], dtype=int)
         t = np.sign(kappa[turning])
         cubics = zip(*(t * part[turning] for part in (kappa, out[2], out[9], out[12])), strict=True)
@@ -266,16 +273,16 @@ class Flow:
     def _allowance(self, out: tuple[Array, ...], neuron: Array, line: Array, step: float) -> Array:
         """How far a step may go on, as a fraction of it, beyond where the boundary of a neuron meets a line.
 
-        That is nothing unless the line is merely crossed. Then the direction is corrected by the jump of the field times
-        the time beyond, and what is left, of second order, has to be below the tolerance in directions and outputs.
+        That is nothing unless the line is merely crossed. Then the direction is corrected by the jump of the field,
+        times the time beyond, and what is left, of second order, has to be below the tolerance.
         """
         jump, kappa = (self.pull_plus - self.pull_minus)[line], self.state.ratios[neuron]
         motion = ((out[0] - self.state.directions)[neuron] * self.lines.normals[line]).sum(axis=1) / step
         after = motion - self.side[neuron, line] * kappa * jump  # with the row's pull switched
         crossed = (motion * after > 0) & (np.abs(after) > SLOWER * np.abs(motion))
-        rate = np.abs(kappa) * np.linalg.norm(self.pull[neuron], axis=1) + np.abs(motion)
-        weight = np.exp(2 * self.state.log_norms[neuron]) * np.abs(kappa)
-        first = np.maximum(np.abs(jump * kappa), 1e-300)
+        first = np.maximum(np.abs(jump * kappa), TINY)
+        rate = np.abs(kappa) * np.linalg.norm(self.pull[neuron], axis=1) + np.abs(motion) + TINY
+        weight = np.exp(2 * self.state.log_norms[neuron]) * np.abs(kappa) + TINY
         time = np.minimum(np.sqrt(PASSED * self.tol / (first * rate)), PASSED * OUTPUTS * self.tol / (first * weight))
         return np.where(crossed, time / step, 0.0)
 
@@ -289,7 +296,7 @@ class Flow:
         return missed
 
     def _slack(self, out: tuple[Array, ...], s: float) -> Array:
-        """How far inside its box the pull of each sliding row is: to the side + in the first row, to - in the second."""
+        """How far inside its box the pull of each sliding row is: to the side + in row 0, to the side - in row 1."""
         f, _ = outputs(self.X, self.active, *self._at(out, s))
         lam = multipliers(f, self.y, self.acting, self.code, self.total)[0]
         plus, minus = self.lines.pulls(lam)
@@ -303,7 +310,7 @@ class Flow:
         )
 
     def _leaving(self, out: tuple[Array, ...]) -> tuple[float, Any]:
-        """When the first neuron stops sliding (a fraction above 1 if none does): neuron, line, and the side it takes."""
+        """When the first neuron stops sliding (a fraction above 1 if none does): neuron, line, the side it takes."""
         if not len(self.sliding.neuron) or self._slack(out, 1.0).min() >= 0:
             return 2.0, ()
         first = 0.0
@@ -367,7 +374,7 @@ class Flow:
         self._look()
 
     def _beyond(self, neurons: Array, lines: Array) -> Array:
-        """Which of these ties are none any more: crossed while the row had no weight, which changes nothing but the side."""
+        """Which of these ties are none any more: crossed while the row had no weight. Only their sides change."""
         z = (self.state.directions[neurons] * self.lines.normals[lines]).sum(axis=1)
         before = self.side[neurons, lines]
         beyond = before * z < -LATE
@@ -416,19 +423,19 @@ class Flow:
         self._look()
 
     def _pass_zero(self) -> None:
-        """Inner weights that have reached zero go on beyond it if the pull there takes them away, or they stay for good.
+        """Inner weights that reach zero go on beyond it if the pull there takes them away, or they stay for good.
 
         Near zero the direction is infinitely fast, so that the walk of `fate` from the far side tells. To stay, as
         relu'(0) = 0 has it, is a solution too unless zero is a point between two rays only (d = 1).
         """
-        for i in np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead):
+        for i in map(int, np.flatnonzero((np.abs(self.state.ratios) > 1 / DEAD) & ~self.dead)):
             before, sign = self.side[i].copy(), float(np.sign(self.state.ratios[i]))
             end = fate(-self.state.directions[i], -before, sign, self.lam, self.X, self.lines, np.zeros(len(self.y)))
             growth = float(np.linalg.norm(end.pull))
             if end.settled and growth > 0 and self.ties != "slide":
                 self._branch(i, -1, unique=self.X.shape[1] == 1)
                 self._reappear(i, sign * end.pull / growth, end.side)
-                for line in np.flatnonzero(self.side[i] != before):
+                for line in map(int, np.flatnonzero(self.side[i] != before)):
                     self._event(i, line, before[line], self.side[i, line])
                 self._settle(i)
                 self._look()
@@ -456,7 +463,7 @@ class Flow:
         self.sliding = Sliding.of(self.spans)
         self.active = self.lines.active(self.side)
         self.active[self.dead] = 0.0
-        self.acting = self.active.any(axis=0)
+        self.acting: Array = np.asarray(self.active.any(axis=0))
         if len(self.sliding.neuron):
             self.state.directions = self.sliding.project(self.state.directions)
 

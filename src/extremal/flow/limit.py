@@ -202,7 +202,7 @@ def _factor(flow: Flow, cell: Cell, lam: Array) -> Array:
 
 
 def _newton(factors: list[Array], y: Array, lam: Array, masses: Array) -> tuple[Array, Array, float] | None:
-    """lam, the masses and the residual of the conditions, from a point near their solution; None without convergence."""
+    """lam, the masses and the residual of the conditions, from a point near the solution; None without convergence."""
     M = np.array([A @ A.T for A in factors])
     p, best = len(M), np.inf
     for _ in range(ITERATIONS):
@@ -243,7 +243,10 @@ def _judged(flow: Flow, seen: Array, cells: list[Cell], lam: Array, masses: Arra
         members=np.full(flow.state.width, -1),
         growth=np.zeros(flow.state.width),
     )
-    failures = [_objection(flow, limit, cells), *(_follow(flow, i, limit, cells) for i in np.flatnonzero(~flow.dead))]
+    failures = [
+        _objection(flow, limit, cells),
+        *(_follow(flow, int(i), limit, cells) for i in np.flatnonzero(~flow.dead)),
+    ]
     failures.sort(key=lambda failure: (failure == "", failure == OUTGROWN))
     return replace(limit, failure=failures[0])
 
@@ -256,7 +259,7 @@ def _objection(flow: Flow, limit: Limit, cells: list[Cell]) -> str:
     if np.any((flow.y * limit.fits(flow.X))[limit.seen] < 1 - max(TOLERANCE, ROUNDING * limit.value)):
         return "a margin is too small"
     slack = TOLERANCE * np.linalg.norm(flow.X, axis=1)
-    if np.any((flow.X @ V.T > slack[:, None])[~limit.seen]):
+    if np.any((slack[:, None] < flow.X @ V.T)[~limit.seen]):
         return "a neuron is about to see a sample that none sees"
     heavy = flow.lines.heavy(lam)
     for cell, v in zip(cells, V, strict=True):

@@ -49,7 +49,8 @@ class Lines:
         """The rows (m, n) that are on where each neuron is on `side` (m, H) of the lines; none where it slides (0)."""
         if not self.count:
             return np.zeros((len(side), len(self.line)))
-        return (side[:, self.line] * np.sign(self.coefficient) > 0).astype(np.float64)
+        on = side[:, self.line] * np.sign(self.coefficient) > 0
+        return on.astype(np.float64, order="C")  # one layout for all shapes: the kernels are compiled once
 
     def heavy(self, lam: Array) -> Array:
         """The lines with a row that has weight."""

@@ -102,7 +102,7 @@ class _Ties:
         return side
 
     def consistent(self, side: Array, edge: float) -> bool:
-        """Whether the field leads away from the hyperplanes or along them, and every tie has the share that it needs."""
+        """Whether the field leads away from the hyperplanes or along them, and every tie has its share."""
         g = field_on(side, self.g0, self.normals, self.plus, self.minus)
         size = max(float(np.abs(g).max(initial=0.0)), float(np.abs(self.g0).max(initial=0.0)))
         stays = side == 0
