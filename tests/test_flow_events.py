@@ -182,7 +182,7 @@ def test_fate_is_an_ascent_of_the_frozen_field(seed, d, lattice):
     w = v.copy()
     for k in range(8000):
         g = ((X @ w > 0) * lam) @ X
-        w = w + sign * 4e-3 / (1 + k / 1000) * (g - (w @ g) * w)
+        w = w + sign * 4e-3 * (g - (w @ g) * w)
         w /= np.linalg.norm(w)
     growth = sign * lam @ np.maximum(X @ w, 0)
     assert max(growth, 0) == pytest.approx(np.linalg.norm(end.pull), abs=2e-2)

@@ -107,6 +107,7 @@ def flow(
     tol: float = 1e-6,
     max_steps: int | None = None,
     time_limit: float | None = None,
+    until: float = 0.0,
     step: float | None = None,
     batch_size: int | None = None,
     momentum: float = 0.9,
@@ -150,6 +151,8 @@ def flow(
         Steps of the integrator (50 000 by default) or of the discrete method (100 000).
     time_limit : float, optional
         Seconds for the run; without limit by default.
+    until : float
+        The flow is followed, and recorded, at least to this 1/2 |theta|^2, even if its limit is known before.
     step, batch_size, momentum, betas
         Of the discrete methods, for the sum over the rows; see `extremal.flow.discrete.descend`.
     optimum : MinNormResult, optional
@@ -180,7 +183,7 @@ def flow(
     report, close = reporter(progress, str)
     try:
         course, trajectory, evaluations = _run(
-            setting, start, earlier, method, ties, tol, step, max_steps, time_limit, report, random_state,
+            setting, start, earlier, method, ties, tol, step, max_steps, time_limit, until, report, random_state,
             batch_size=batch_size, momentum=momentum, betas=betas,
         )  # fmt: skip
         if course.ending is not Ending.INTERRUPTED:
@@ -216,6 +219,7 @@ def _run(
     step: float | None,
     max_steps: int | None,
     time_limit: float | None,
+    until: float,
     report: Callable[[Moment], None],
     random_state: int,
     **options: Any,
@@ -223,7 +227,7 @@ def _run(
     """The flow or a discrete method: how it ended, its record, and the right-hand sides it took."""
     if method == "flow":
         compile_kernels()
-        return _flowed(setting, start, earlier, ties, tol, max_steps, time_limit, report)
+        return _flowed(setting, start, earlier, ties, tol, max_steps, time_limit, until, report)
     return _descended(
         setting, start, earlier, method, step, max_steps, time_limit, report, random_state, **options
     )  # fmt: skip
@@ -237,6 +241,7 @@ def _flowed(
     tol: float,
     max_steps: int | None,
     time_limit: float | None,
+    until: float,
     report: Callable[[Moment], None],
 ) -> tuple[Course, Trajectory, int]:
     """The flow to its end."""
@@ -244,7 +249,13 @@ def _flowed(
     clock = -np.inf if earlier is None else float(earlier.log_clock[-1]) + float(np.log(setting.stretch))
     recorder = Recorder(rows=len(setting.y))
     run = setting.flow(start, ties=ties, tol=tol, recorder=recorder, time=time, log_clock=clock)
-    course = follow(run, max_steps=max_steps or MAX_STEPS, time_limit=time_limit or np.inf, progress=report)
+    course = follow(
+        run,
+        max_steps=max_steps or MAX_STEPS,
+        time_limit=time_limit or np.inf,
+        until=until * setting.stretch / setting.height,
+        progress=report,
+    )
     record = recorder.finish(run.X, run.y, loss=setting.loss, method="flow", bias=setting.bias)
     limit = course.limit
     if limit is not None:

@@ -39,7 +39,7 @@ class Moment:
 Progress = Callable[[Moment], None]
 
 #: The smallest margin at which the temperature is frozen, and the log |theta|^2 at which the slow motion is given up.
-COLD, FARTHEST = 1e4, 500.0
+COLD, FARTHEST = 1e4, 5000.0
 #: |theta|^2 grows by this factor between two looks for the limit.
 LOOK = 3.0
 #: Steps between two looks, which double while the looks show nothing.
@@ -81,8 +81,10 @@ class Course:
     seconds: float
 
 
-def follow(flow: Flow, *, max_steps: int, time_limit: float, progress: Progress | None = None) -> Course:
-    """Take the flow to its end."""
+def follow(
+    flow: Flow, *, max_steps: int, time_limit: float, until: float = 0.0, progress: Progress | None = None
+) -> Course:
+    """Take the flow to its end, and on until 1/2 |theta|^2 = `until`."""
     began = time.monotonic()
     watch = _Watch(flow)
 
@@ -100,10 +102,10 @@ def follow(flow: Flow, *, max_steps: int, time_limit: float, progress: Progress 
                 return course(Ending.INTERPOLATED)
             if watch.stands_still():
                 return course(Ending.STALLED)
-            if flow.loss != "squared":
+            if flow.loss != "squared" and 2 * watch.log_norm >= np.log(2 * max(until, 1e-300)):
                 if watch.arrived():
                     return course(Ending.LIMIT)
-                watch.cool()
+                watch.cool(until)
                 if 2 * (flow.offset + watch.log_norm) > FARTHEST:
                     return course(Ending.FARTHEST)
         return course(Ending.MAX_STEPS)
@@ -198,7 +200,9 @@ class _Watch:
         if wait.min() > 0:
             flow.leap(np.where(limit.members < 0, 0.5 * (limit.growth - 1), 0.0) * wait.min(), wait.min(), limit.value)
 
-    def cool(self) -> None:
-        """Keep the smallest margin at `COLD` from where it has been reached."""
-        if self.margin > COLD or (self.flow.offset > 0 and self.margin > 0.5 * COLD):
-            self.flow.shrink(0.5 * np.log(self.margin / COLD))
+    def cool(self, until: float) -> None:
+        """Keep the smallest margin at `COLD` from where it has been reached, unless more is to be recorded."""
+        spare = 2 * self.log_norm - np.log(2 * max(until, 1e-300))
+        excess = min(np.log(self.margin / COLD), spare) if self.margin > 0 else 0.0
+        if excess > 0:
+            self.flow.shrink(0.5 * excess)
