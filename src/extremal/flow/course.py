@@ -107,7 +107,7 @@ def follow(
                     return course(Ending.LIMIT)
                 watch.cool(until)
                 if 2 * (flow.offset + watch.log_norm) > FARTHEST:
-                    return course(Ending.FARTHEST)
+                    return course(Ending.LIMIT if watch.arrived(patient=False) else Ending.FARTHEST)
         return course(Ending.MAX_STEPS)
     except KeyboardInterrupt:
         return course(Ending.INTERRUPTED)
@@ -159,6 +159,9 @@ class _Watch:
         """Whether no neuron grows or turns; those that only shrink, and weigh nothing, are buried first."""
         flow = self.flow
         growth, turning = flow.rates()
+        if flow.loss == "squared":  # the rates are proportional to the residual, which is what may vanish
+            missed = float(np.abs(flow.y - flow.f).max() / np.abs(flow.y).max())
+            growth, turning = growth / max(missed, INTERPOLATED), turning / max(missed, INTERPOLATED)
         if growth.max(initial=0.0) > STILL or turning[growth > -STILL].max(initial=0.0) > STILL:
             return False
         shrinking = np.flatnonzero((growth < -STILL) & ~flow.dead)
@@ -170,10 +173,10 @@ class _Watch:
                 flow.bury(int(i))
         return False
 
-    def arrived(self) -> bool:
+    def arrived(self, patient: bool = True) -> bool:
         """Whether the flow has been seen closing in on the same KKT point twice."""
         flow, size = self.flow, 2 * (self.flow.offset + self.log_norm)
-        if self.margin <= 0 or size < self.next_look or flow.steps < self.next_step:
+        if self.margin <= 0 or (patient and (size < self.next_look or flow.steps < self.next_step)):
             return False
         before, gap_before, self.limit = self.limit, self.gap, limit_of(flow)
         found = self.limit.value > 0
