@@ -296,17 +296,12 @@ def test_opposite_rows_are_no_contradiction():
     assert result.value == pytest.approx(2 / np.sqrt(5), rel=1e-10)
 
 
-ALONE = pytest.mark.xfail(
-    reason="in one dimension the norm passes its bound before the limit is looked for", strict=True
-)
-
-
 @pytest.mark.parametrize(
     ("X", "y", "value"),
     [
         ([[3.0, 4.0]], [1], 0.2),
         ([[3.0, 4.0]], [-1], 0.2),
-        pytest.param([[2.0]], [1], 0.5, marks=ALONE),
+        ([[2.0]], [1], 0.5),
     ],
 )
 def test_one_row(X, y, value):
@@ -410,7 +405,6 @@ def test_squared_loss_interpolates_and_is_compared_with_the_smallest(seed):
         assert (result.verdict is Verdict.GLOBAL) == (result.value <= least.value * (1 + 1e-3))
 
 
-@pytest.mark.xfail(reason="nothing moves near an interpolating network either", strict=True)
 def test_orthogonal_rows_are_interpolated_with_the_smallest_norm_as_the_start_shrinks():
     """Boursier, Pillaud-Vivien & Flammarion (2022), against the closed form."""
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
