@@ -35,6 +35,8 @@ LATE = 1e-9
 TOGETHER = 1e-9
 #: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
 RETURN, CUT = 1e-6, 1e-2
+#: No log norm changes by more in a step: where nothing else limits it, the norm is still seen to grow.
+FASTEST = 1.0
 #: What a crossing that is passed may contribute, of the tolerance of a step, and how much slower it may go on.
 PASSED, SLOWER = 0.1, 0.1
 TINY = 1e-100
@@ -107,7 +109,8 @@ class Flow:
 
     def advance(self, limit: float = np.inf) -> None:
         """One step, or the part of it up to the first event, but not beyond the time `limit`."""
-        step = min(self.step, limit - self.time)
+        growth = float(np.abs(self.state.ratios * (self.state.directions * self.pull).sum(axis=1)).max())
+        step = min(self.step, limit - self.time, FASTEST / max(growth, TINY))
         while True:
             out = self._try(step)
             error = self._error(out)
