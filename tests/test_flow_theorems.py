@@ -133,3 +133,58 @@ def test_a_sample_that_nobody_sees_is_a_wall_and_no_clock():
     assert np.log(run.half_norm2[-1] / run.half_norm2[0]) == pytest.approx(
         2 * np.linalg.norm(X[0]) * run.time[-1], rel=0.05
     )
+
+
+# ------------------------------------------------------------------------------------------------- what once went wrong
+
+
+def test_lines_that_are_met_together_are_decided_together():
+    """Rows 1, 6 and 7 are dependent: a neuron on one meets the others at one moment, and may not chatter."""
+    X = [[0, 1, 0], [1, 2, 1], [-1, -1, -2], [1, 0, 2], [-1, 0, 2], [2, -1, 2], [0, -1, -1], [2, 0, -2]]
+    y = [-1, -1, 1, -1, -1, 1, -1, -1]
+    for tol in (1e-5, 1e-6, 1e-7):
+        result = extremal.flow(X, y, width=16, random_state=12, tol=tol)
+        assert result.verdict is Verdict.GLOBAL
+        assert result.trajectory.events.size < 1000
+
+
+def test_a_short_row_is_no_standstill():
+    """All rates are relative to the rows that pull; 1e-8 is a small row, not a small rate."""
+    for X in ([[1, 0], [1e-3, 1e-8]], [[1, 0], [0, 1e-8]]):
+        result = extremal.flow(X, [1, -1], width=10, random_state=1, max_steps=2000, proof_time=1)
+        assert result.verdict is not Verdict.STALLED
+
+
+def test_an_output_weight_that_changes_its_sign_is_not_buried():
+    """|b| < |w|: b passes through zero however small the neuron is."""
+    for size in (1e-3, 1e-9):
+        start = extremal.Network(np.array([[-1, size]]), np.array([[1], [-0.9 * size]]))
+        assert extremal.flow([[1.0]], [1], init=start).verdict is Verdict.GLOBAL
+
+
+def test_several_multipliers_prove_nothing_against_a_limit():
+    """lam = (0, 1, 0) proves that the limit is global; one with g > 1 does not prove that it is not."""
+    X, y = [[1, 3], [1, 0], [1, -3]], [1, 1, 1]
+    start = extremal.Network(np.array([[1e-3], [0]]), np.array([[1e-3]]))
+    assert extremal.flow(X, y, init=start, proof_time=0).verdict is not Verdict.NOT_GLOBAL
+    result = extremal.flow(X, y, init=start)
+    assert result.verdict is Verdict.GLOBAL
+    assert result.violator is None
+    assert extremal.flow(X, y, width=10, random_state=1).verdict is Verdict.GLOBAL
+
+
+def test_the_answer_to_another_problem_is_refused():
+    X, y = datasets.gaussian_labels(8, 3, random_state=4)
+    for other in (X * 0.9, X[:, :2], X[:7]):
+        with pytest.raises(ValueError, match="another problem"):
+            extremal.flow(X, y, optimum=extremal.max_margin(other, y[: len(other)]))
+
+
+def test_the_clock_of_the_squared_loss_is_time():
+    """w' = b (y - w b) x for one balanced neuron, y = 1000: t = int dw / (w (1000 - w^2)) in closed form."""
+    start = extremal.Network(np.array([[1.0]]), np.array([[1.0]]))
+    run = extremal.flow([[1.0]], [1000.0], loss="squared", init=start, proof_time=0).trajectory
+    for k in range(5, len(run) - 5, 7):
+        f = float(np.exp(2 * run.log_norms[k, 0]))
+        exact = (np.log(f / 1.0) - np.log((1000 - f) / 999)) / 2000
+        assert np.exp(run.log_clock[k]) == pytest.approx(exact, rel=1e-3)

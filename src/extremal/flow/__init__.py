@@ -27,13 +27,19 @@ from extremal.flow.verdict import Evidence, FlowResult, Verdict, judge
 from extremal.gauge import compile_kernels as compile_gauge
 from extremal.losses import Logistic, Squared
 from extremal.network import Network
-from extremal.training.constrained import MinNormResult, impossible
+from extremal.training.constrained import MinNormResult, MinNormStatus, impossible
 from extremal.training.result import reporter
 
 __all__ = ["EventKind", "FlowResult", "Moment", "Trajectory", "Verdict", "flow"]
 
 #: The relative gap to its limit at which the end of a discrete method counts as on the way to it.
-NEAR = 0.05
+NEAR = 0.02
+#: The scales of a start whose weights neither under- nor overflow on the way.
+SMALLEST_START, LARGEST_START = 1e-100, 1e50
+#: A discrete method ends at this 1/2 |theta|^2: normalised steps make it grow exponentially.
+HUGE = 1e200
+#: How far the network of an optimum may be from what it should do.
+MISSED = 1e-6
 #: Default steps: of the flow, and of a discrete method; and the default step size, for rows of norm one.
 MAX_STEPS, MAX_DESCENT, STEP = 50_000, 100_000, 0.1
 
@@ -73,6 +79,11 @@ class Setting:
         """log |w| of the scaled problem minus log |w| of the given one."""
         return 0.5 * float(np.log(self.stretch) - np.log(self.height))
 
+    @property
+    def clock_shift(self) -> float:
+        """log t of the scaled problem minus log t of the given one."""
+        return float(np.log(self.stretch) + np.log(self.height))
+
     def flow(self, state: State, **options: Any) -> Flow:
         """The flow of the scaled problem from a state of the given one."""
         scaled = State(state.directions.copy(), state.log_norms + self.shift, state.ratios.copy())
@@ -87,7 +98,7 @@ class Setting:
             X=self.X,
             y=self.y,
             time=trajectory.time / self.stretch,
-            log_clock=trajectory.log_clock - np.log(self.stretch),
+            log_clock=trajectory.log_clock - self.clock_shift,
             log_norms=trajectory.log_norms - self.shift,
             events=events,
         )
@@ -178,7 +189,9 @@ def flow(
     Wang & Pilanci (ICLR 2022); Lyu & Li (ICLR 2020); Ji & Telgarsky (2020); Phuong & Lampert (ICLR 2021).
     """
     setting = Setting.of(X, y, loss, bias)
-    _check_arguments(method, ties, tol, max_steps, time_limit, proof_time)
+    _check_arguments(method, ties, tol, max_steps, time_limit, proof_time, until)
+    if optimum is not None:
+        _check_optimum(setting, optimum)
     start, earlier = _start(setting, init, width, balanced, random_state)
     report, close = reporter(progress, str)
     try:
@@ -246,7 +259,7 @@ def _flowed(
 ) -> tuple[Course, Trajectory, int]:
     """The flow to its end."""
     time = 0.0 if earlier is None else float(earlier.time[-1]) * setting.stretch
-    clock = -np.inf if earlier is None else float(earlier.log_clock[-1]) + float(np.log(setting.stretch))
+    clock = -np.inf if earlier is None else float(earlier.log_clock[-1]) + setting.clock_shift
     recorder = Recorder(rows=len(setting.y))
     run = setting.flow(start, ties=ties, tol=tol, recorder=recorder, time=time, log_clock=clock)
     course = follow(
@@ -288,6 +301,7 @@ def _descended(
         time_limit=time_limit,
         rng=np.random.default_rng(random_state),
         recorder=recorder,
+        max_half_norm2=HUGE,
         progress=_descent_report(report),
         time=0.0 if earlier is None else float(earlier.time[-1]),
         log_clock=-np.inf if earlier is None else float(earlier.log_clock[-1]),
@@ -335,8 +349,9 @@ def _start(
     """The state to start from, and the run that it ended."""
     d = setting.X.shape[1]
     if isinstance(init, Trajectory):
-        if init.X.shape != setting.X.shape or not np.array_equal(init.X, setting.X):
-            raise ValueError("the run that is to go on was on other data")
+        same = init.X.shape == setting.X.shape and init.loss == setting.loss and init.bias == setting.bias
+        if not (same and np.array_equal(init.X, setting.X) and np.array_equal(init.y, setting.y)):
+            raise ValueError("the run that is to go on was on other data, or for another loss or bias")
         return init[len(init) - 1].state, init
     if isinstance(init, Network):
         if init.hidden.shape[0] != d or init.bias != setting.bias:
@@ -345,11 +360,19 @@ def _start(
         if not state.width:
             raise ValueError("the start has no neuron with weights that are not zero: it never moves")
         return state, None
-    return random_start(d, width, float(init), np.random.default_rng(random_state), balanced), None
+    if isinstance(init, bool) or not isinstance(init, (int, float, np.number)):
+        raise TypeError(f"init must be a scale, a Network or a Trajectory, not {type(init).__name__}")
+    if not SMALLEST_START <= init <= LARGEST_START:
+        raise ValueError(
+            f"the scale of the start must be between {SMALLEST_START:g} and {LARGEST_START:g}, not {init!r}"
+        )
+    if width != int(width):
+        raise ValueError(f"width must be a whole number, not {width!r}")
+    return random_start(d, int(width), float(init), np.random.default_rng(random_state), balanced), None
 
 
 def _check_arguments(
-    method: str, ties: str, tol: float, max_steps: int | None, time_limit: float | None, proof_time: float
+    method: str, ties: str, tol: float, max_steps: int | None, time_limit: float | None, proof_time: float, until: float
 ) -> None:
     if method != "flow" and method not in list(Method):
         raise ValueError(f"unknown method {method!r}; there are flow, {', '.join(Method)}")
@@ -363,6 +386,27 @@ def _check_arguments(
         raise ValueError(f"time_limit must be positive, not {time_limit!r}")
     if not proof_time >= 0:
         raise ValueError(f"proof_time must not be negative, but is {proof_time!r}")
+    if not 0 <= until < np.inf:
+        raise ValueError(f"until must be finite and not negative, but is {until!r}")
+
+
+def _check_optimum(setting: Setting, optimum: MinNormResult) -> None:
+    """Refuse the answer to another problem: its network has to do what is asked, its bound to hold for it."""
+    if optimum.status is MinNormStatus.IMPOSSIBLE:
+        return
+    wrong = ValueError("`optimum` is the answer to another problem")
+    if optimum.network.hidden.shape[0] != setting.X.shape[1] or optimum.lam.shape != setting.y.shape:
+        raise wrong
+    outputs = optimum.network.evaluate(Design(setting.X))[:, 0]
+    if setting.loss == "squared":
+        missed = float(np.abs(outputs - setting.y).max() / np.abs(setting.y).max())
+    else:
+        missed = abs(1.0 - float((setting.y * outputs).min()))
+    if optimum.network.width and missed > MISSED:
+        raise wrong
+    reached = float(np.abs(setting.y @ optimum.lam - optimum.dual_value))
+    if reached > MISSED * max(abs(optimum.dual_value), 1e-300):
+        raise wrong
 
 
 def _descent_report(report: Callable[[Moment], None]) -> Callable[[int, float, float], None]:

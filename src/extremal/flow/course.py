@@ -49,7 +49,7 @@ MATTERS = 1e-3
 #: The gap to the limit: how large it may be at most, and how it has to shrink between two looks if it is above what the
 #: softmax leaves at the temperature reached.
 NEAR, SHRINKING, SOFT = 0.02, 0.9, 3.0
-#: Rates, per unit of loss-normalised time, below which nothing moves any more.
+#: Rates, relative to the largest pull of a row, below which nothing moves any more.
 STILL = 1e-7
 #: A shrinking neuron with this share of the mass has died when everything else stands still.
 NEGLIGIBLE = 1e-16
@@ -102,9 +102,11 @@ def follow(
                 return course(Ending.INTERPOLATED)
             if watch.stands_still():
                 return course(Ending.STALLED)
-            if flow.loss != "squared" and 2 * watch.log_norm >= np.log(2 * max(until, 1e-300)):
-                if watch.arrived():
-                    return course(Ending.LIMIT)
+            if flow.loss != "squared":
+                if watch.found or watch.arrived():
+                    watch.found = True
+                    if 2 * watch.log_norm >= np.log(2 * max(until, 1e-300)):
+                        return course(Ending.LIMIT)
                 watch.cool(until)
                 if 2 * (flow.offset + watch.log_norm) > FARTHEST:
                     return course(Ending.LIMIT if watch.arrived(patient=False) else Ending.FARTHEST)
@@ -122,6 +124,7 @@ class _Watch:
         self.flow = flow
         self.limit: Limit | None = None
         self.gap = np.inf
+        self.found = False
         self.next_look, self.next_step, self.patience = -np.inf, 0, FIRST_PATIENCE
 
     @property
@@ -162,9 +165,16 @@ class _Watch:
         if flow.loss == "squared":  # the rates are proportional to the residual, which is what may vanish
             missed = float(np.abs(flow.y - flow.f).max() / np.abs(flow.y).max())
             growth, turning = growth / max(missed, INTERPOLATED), turning / max(missed, INTERPOLATED)
+        pulls = np.abs(flow.lam) * np.linalg.norm(flow.X, axis=1)
+        scale = float(pulls[flow.acting].max(initial=0.0))
+        if scale > 0 and flow.loss != "squared":
+            growth, turning = growth / scale, turning / scale
         if growth.max(initial=0.0) > STILL or turning[growth > -STILL].max(initial=0.0) > STILL:
             return False
-        shrinking = np.flatnonzero((growth < -STILL) & ~flow.dead)
+        balanced = np.abs(flow.state.ratios) == 1.0  # the others come to zero, or change the sign of b, in finite time
+        shrinking = np.flatnonzero((growth < -STILL) & balanced & ~flow.dead)
+        if np.any((growth < -STILL) & ~balanced & ~flow.dead):
+            return False
         if not len(shrinking):
             return True
         mass = np.exp(2 * flow.state.log_norms)
@@ -187,7 +197,7 @@ class _Watch:
         closing = -1e-9 <= self.gap <= max(min(NEAR, SHRINKING * gap_before), min(soft, NEAR))
         if before is None or not closing or not abs(before.value / self.limit.value - 1) < 1e-9:
             return False
-        if self.limit.failure == OUTGROWN:
+        if self.limit.failure == OUTGROWN and self.limit.unique and np.all(np.abs(flow.state.ratios) == 1.0):
             self._leap(self.limit)
         return not self.limit.failure
 

@@ -40,6 +40,8 @@ FASTEST = 1.0
 #: What a crossing that is passed may contribute, of the tolerance of a step, and how much slower it may go on.
 PASSED, SLOWER = 0.1, 0.1
 TINY = 1e-100
+#: Lines that a neuron meets within this time are decided together.
+SOON = 1e-6
 #: Where |w| falls below this fraction of |b| the neuron has died.
 DEAD = 1e-9
 
@@ -198,6 +200,7 @@ class Flow:
         turning, at, moment = self._turning(out)
         leave, leaving = self._leaving(out)
         latest = np.append(when + self._allowance(out, neuron, line, step), moment)
+        self._one_after_the_other(neuron, line, when, latest, step)
         end = min(leave, float(latest.min(initial=1.0)), 1.0)
         passed = when < np.minimum(end - TOGETHER, latest[: len(when)] - TOGETHER)
         late = self._pass(neuron[passed], line[passed], when[passed] * step, end * step) if passed.any() else None
@@ -227,13 +230,45 @@ class Flow:
         """
         jump, kappa = (self.pull_plus - self.pull_minus)[line], self.state.ratios[neuron]
         motion = ((out[0] - self.state.directions)[neuron] * self.lines.normals[line]).sum(axis=1) / step
-        after = motion - self.side[neuron, line] * kappa * jump  # with the row's pull switched
+        free = self._free(neuron, line)
+        after = motion - self.side[neuron, line] * kappa * jump * free  # with the row's pull switched
         crossed = (motion * after > 0) & (np.abs(after) > SLOWER * np.abs(motion))
         first = np.maximum(np.abs(jump * kappa), TINY)
         rate = np.abs(kappa) * np.linalg.norm(self.pull[neuron], axis=1) + np.abs(motion) + TINY
         weight = np.exp(2 * self.state.log_norms[neuron]) * np.abs(kappa) + TINY
         time = np.minimum(np.sqrt(PASSED * self.tol / (first * rate)), PASSED * OUTPUTS * self.tol / (first * weight))
         return np.where(crossed, time / step, 0.0)
+
+    def _free(self, neuron: Array, line: Array) -> Array:
+        """|P n|^2 for the normals n of these lines: the part of a jump that a sliding neuron can follow."""
+        free = np.ones(len(neuron))
+        for k in np.flatnonzero(self.sliding.count[neuron]):
+            free[k] -= float(np.square(self.spans[neuron[k]].orthonormal @ self.lines.normals[line[k]]).sum())
+        return free
+
+    def _one_after_the_other(self, neuron: Array, line: Array, when: Array, latest: Array, step: float) -> None:
+        """Let a step end (lower `latest`) where a neuron meets a second line too soon after one that it passed.
+
+        The jump at the first may turn the neuron away from the second: together they are a matter for `ties`.
+        """
+        window = float(latest.min(initial=1.0))
+        first: dict[int, int] = {}
+        for k in np.argsort(when):
+            if when[k] > window:
+                return
+            i = int(neuron[k])
+            if i in first and step * (when[k] - when[first[i]]) < SOON:
+                latest[first[i]] = when[first[i]]
+                latest[k] = when[k]
+                window = min(window, float(when[first[i]]))
+            elif i in first:
+                jump = (self.pull_plus - self.pull_minus)[line[first[i]]] * self.state.ratios[i]
+                turn = abs(jump * (self.lines.normals[line[first[i]]] @ self.lines.normals[line[k]]))
+                speed = abs(float(self.lines.normals[line[k]] @ self.pull[i]) * self.state.ratios[i])
+                if turn > SLOWER * speed:
+                    latest[k] = when[k]
+                    window = min(window, float(when[k]))
+            first[i] = int(k)
 
     def _pass(self, neuron: Array, line: Array, when: Array, end: float) -> Array:
         """Switch the sides of lines that are crossed within a step; what the directions miss for it at its end."""
@@ -317,7 +352,7 @@ class Flow:
             self._branch(i, int(self.lines.first[mine[0]]), found.unique)
             self.side[i, mine] = side
             for k, before, after in zip(mine, old, side, strict=True):
-                if fresh or before != after:
+                if (fresh and self.time == 0.0) or (not fresh and before != after):
                     self._event(int(i), int(k), before, after)
         self._settle(*np.unique(neurons))
         self._look()

@@ -39,6 +39,8 @@ TOLERANCE = 1e-9
 ROUNDING = 1e-12
 #: The residual at which Newton's method has converged; what is active in the program; what touches a hyperplane there.
 CONVERGED, ACTIVE, TOUCH = 1e-12, 1e-8, 1e-6
+#: The condition number from which on a multiplier is not unique; the accuracy of the flow's own.
+SINGULAR, ROUGHLY = 1e10, 1e-2
 #: The one failure that the passage of time mends by itself.
 OUTGROWN = "a small neuron will outgrow the others"
 
@@ -67,13 +69,15 @@ class Limit:
     value : float
         1/2 |theta|^2 = sum of the masses = y^T lam.
     residual : float
-        Of the conditions above, the largest in absolute value.
+        Of the conditions above, the largest in absolute value, relative to max(1, value).
     seen : boolean array of shape (n,)
         The samples on which some neuron of the flow is active; the others have f = 0 for ever.
     members : integer array of shape (m,)
         Which neuron of the limit every neuron of the flow becomes, -1 for those that die.
     growth : array of shape (m,)
         |g_i|: the norm of a neuron grows like |theta|^growth, so that those below one die out in proportion.
+    unique : bool
+        Whether lam is the only multiplier of this limit; if not, another one may have a smaller gauge.
     failure : str
         Empty if every check holds.
     """
@@ -87,6 +91,7 @@ class Limit:
     seen: Array
     members: Array
     growth: Array
+    unique: bool = True
     failure: str = ""
 
     def fits(self, X: Array) -> Array:
@@ -236,14 +241,17 @@ def _judged(flow: Flow, seen: Array, cells: list[Cell], lam: Array, masses: Arra
     lam = lam.copy()
     lam[support], masses, residual = polished
     V = np.array([s * (A.T @ lam) for s, A in zip(signs, factors, strict=True)])
+    masses = masses / float((flow.y * (np.maximum(flow.X @ V.T, 0.0) @ (signs * masses)))[seen].min())
     total = float(masses.sum())
+    curvature = np.tensordot(masses, np.array([A[support] @ A[support].T for A in factors]), 1)
     limit = Limit(
         directions=V,
         signs=signs,
         masses=masses,
         lam=lam,
         value=total,
-        residual=max(residual, abs(total - float(flow.y @ lam)) / max(total, 1.0)),
+        residual=max(residual, abs(total - float(flow.y @ lam))) / max(total, 1.0),
+        unique=bool(np.linalg.cond(curvature) < SINGULAR),
         seen=seen,
         members=np.full(flow.state.width, -1),
         growth=np.zeros(flow.state.width),
@@ -290,9 +298,21 @@ def _follow(flow: Flow, i: int, limit: Limit, cells: list[Cell]) -> str:
         return "a small neuron wanders"
     if flow.lines.active(end.side[None])[0][~limit.seen].any():
         return "a small neuron is about to see a sample that none sees"
-    if limit.growth[i] > 1 + TOLERANCE:
+    if limit.growth[i] > 1 + TOLERANCE and not _shrinks(flow, i, limit):
         return OUTGROWN
     return ""
+
+
+def _shrinks(flow: Flow, i: int, limit: Limit) -> bool:
+    """Whether neuron i dies out under the flow's own multiplier, where the limit has several."""
+    if limit.unique:
+        return False
+    own = np.where(limit.seen, flow.lam, 0.0)
+    own = own * (limit.value / float(flow.y @ own))
+    sign = float(np.sign(flow.state.ratios[i]))
+    end = fate(flow.state.directions[i], flow.side[i], sign, own, flow.X, flow.lines, walls(flow))
+    limit.growth[i] = np.linalg.norm(end.pull)
+    return bool(limit.growth[i] <= 1 + ROUGHLY)
 
 
 def _nothing(flow: Flow, why: str) -> Limit:

@@ -23,6 +23,10 @@ _BY_SNAPSHOT = ("time", "log_clock", "directions", "log_norms", "ratios", "slidi
 _ARRAYS = ("X", "y", *_BY_SNAPSHOT, "events")
 
 
+#: Normalised margins below this, relative to the largest row, are rounding.
+ROUNDING = 1e-14
+
+
 class EventKind(IntEnum):
     """What happened between a neuron and a row."""
 
@@ -159,7 +163,7 @@ class Trajectory:
     def upper_bounds(self) -> Array:
         """1/2 |theta|^2 / min_k q_k >= P*, infinite until the labels are separated (squared loss: always), (T,)."""
         margin = self.normalised_margin
-        separated = margin > 0
+        separated = margin > ROUNDING * float(np.linalg.norm(self.X, axis=1).max(initial=0.0))
         return np.where(separated, 0.5 / np.where(separated, margin, 1.0), np.inf)
 
     def patterns(self, k: int) -> Array:

@@ -48,13 +48,14 @@ class FlowResult:
         The verdict with its numbers and reasons.
     network : Network
         The limit, scaled to smallest margin 1 (one neuron for all with the same direction), if one was found; otherwise
-        the network at the end of the run.
+        the network at the end of the run, as it is.
     value : float
-        Its 1/2 |theta|^2; infinite if it does not separate (interpolate).
+        Its 1/2 |theta|^2, scaled to smallest margin 1; infinite if it does not separate (interpolate).
     lam : array of shape (n,)
         The multiplier of the limit, y^T lam = value; without a limit the normalised -grad loss at the end.
     gauge : GaugeBounds or None
-        What is known of g(lam): the limit is global if and only if g(lam) <= 1. Its witness is the violating direction.
+        What is known of g(lam): the limit is global if g(lam) <= 1, and only then if lam is its only multiplier. Its
+        witness is the violating direction.
     lower, upper : float
         The proven interval of P* = min 1/2 |theta|^2 over all networks that separate with margin 1 (interpolate).
     residual : float
@@ -102,7 +103,7 @@ class FlowResult:
     @property
     def violator(self) -> Array | None:
         """A unit direction u with |lam^T (Xu)_+| > 1, if one is known: a neuron there improves the network."""
-        if self.gauge is None or not self.gauge.lower > 1 + VIOLATION:
+        if self.verdict is not Verdict.NOT_GLOBAL or self.gauge is None:
             return None
         return self.gauge.witness
 
@@ -161,26 +162,35 @@ def _limit(evidence: Evidence) -> FlowResult:
     root = np.sqrt(limit.masses)
     network = Network(limit.directions.T * root, limit.signs * root, bias=evidence.bias)
     gauge = _gauge(evidence, lam, network.hidden)
-    upper = max(gauge.upper, 1.0)
-    lower, optimum = limit.value / upper, evidence.optimum
+    lower, optimum = _rounded_down(evidence.y, lam) / max(gauge.upper, 1.0), evidence.optimum
     if gauge.lower > 1 + VIOLATION and optimum is None and evidence.proof_time > 0:
         optimum = _optimum(evidence)
     if optimum is not None:
         lower = max(lower, optimum.dual_value)
     better = limit.value if optimum is None else min(limit.value, optimum.value)
+    violated = gauge.lower > 1 + VIOLATION and (limit.unique or better < limit.value * (1 - GLOBAL))
     if limit.value <= lower * (1 + GLOBAL):
         verdict = Verdict.GLOBAL
-        sentence = f"{verdict.value} of the max-margin problem: g(lam) <= 1, proven gap {1 - lower / limit.value:.1e}"
-    elif gauge.lower > 1 + VIOLATION:
+        proof = "g(lam) <= 1, " if gauge.upper <= 1 + GLOBAL else ""
+        gap = max(1 - lower / limit.value, 0.0)
+        sentence = f"{verdict.value} of the max-margin problem: {proof}proven gap {gap:.1e}"
+    elif violated:
         verdict = Verdict.NOT_GLOBAL
         sentence = f"{verdict.value}: g(lam) = {gauge.lower:.6g} > 1{_how_much(limit.value, better, lower)}"
     else:
         verdict = Verdict.UNDECIDED
         sentence = f"{verdict.value}: g(lam) <= {gauge.upper:.6g}, so no network is below {lower:.6g}"
+    if evidence.trajectory.method != "flow":
+        sentence = f"heading for a limit, {100 * evidence.course.gap:.2g} % above it: {sentence}"
     return _result(
         evidence, verdict, sentence, network, limit.value, lam, gauge, lower, better, limit.residual, optimum,
         limit.slowest,
     )  # fmt: skip
+
+
+def _rounded_down(y: Array, lam: Array) -> float:
+    """y^T lam without what its evaluation may have rounded up."""
+    return float(y @ lam) * (1 - 1e-14 * len(lam))
 
 
 def _how_much(value: float, better: float, lower: float) -> str:
@@ -205,7 +215,7 @@ def _interpolated(evidence: Evidence) -> FlowResult:
     if value <= lower * (1 + GLOBAL_SQUARED):
         verdict, text = Verdict.GLOBAL, "interpolates with the smallest norm"
         sentence = f"{text}, to {max(value / lower - 1, 0.0):.1e}: {Verdict.GLOBAL.value}"
-    elif better < value:
+    elif better < value * (1 - GLOBAL_SQUARED):
         verdict = Verdict.NOT_GLOBAL
         sentence = f"interpolates, but not with the smallest norm{_how_much(value, better, lower)}"
     else:
@@ -254,7 +264,7 @@ def _stuck(evidence: Evidence, margins: Array) -> str:
         if len(unseen):
             return f"without separating: no neuron is active on {_rows(unseen)}, and none will ever be"
     wrong = np.flatnonzero(margins <= 0)
-    return f"without separating: nothing moves any more, and {_rows(wrong)} are misclassified" if len(wrong) else ""
+    return f"without separating: nothing moves any more, and not classified: {_rows(wrong)}" if len(wrong) else ""
 
 
 def _rows(index: Array) -> str:
@@ -283,7 +293,7 @@ def _lower_bound(evidence: Evidence, lam: Array) -> float:
     if evidence.squared or not np.any(lam):
         return 0.0
     upper = _gauge(evidence, lam, np.zeros((evidence.X.shape[1], 0))).upper
-    return float(evidence.y @ lam) / upper * (1 - 1e-14 * len(lam)) if upper > 0 else 0.0
+    return _rounded_down(evidence.y, lam) / upper if upper > 0 else 0.0
 
 
 def _optimum(evidence: Evidence) -> MinNormResult:
