@@ -25,6 +25,8 @@ FACTORS = (0.1, 1.0, 10.0)
 #: Steps of the first round, and of the second, to which the best rules go on; right-hand sides for SciPy.
 FIRST, SECOND, BUDGET = 100_000, 2_000_000, 100_000
 FINALISTS = 3
+#: Extrapolated steps beyond this say only that it is hopeless.
+FARTHEST = 1e12
 #: A method has gone to the flow's limit if it has come so close and is not below it.
 SAME_LIMIT = 0.02
 
@@ -111,8 +113,9 @@ def descent_table(case: Case, first: int, second: int) -> str:
     rows = []
     for run in final:
         needed, guessed = run.needed()
-        count = "never at this rate" if not np.isfinite(needed) else f"{needed:.1e}"
-        ratio = f"{needed / case.limit.evaluations:.0f}" if needed < 1e15 else "more than 1e11"
+        known = needed < FARTHEST
+        count = f"{needed:.1e}" if known else f"more than {FARTHEST:.0e}"
+        ratio = f"{needed / case.limit.evaluations:,.0f}" if known else "more than 1e8"
         rows.append([
             run.rule, f"{run.step:g}", f"{run.steps[-1]:.0e}", f"{run.last:.1e}", f"{run.seconds:.1f}",
             count + (" (extrapolated)" if guessed else ""), ratio,
