@@ -9,10 +9,10 @@ from itertools import chain
 import numpy as np
 import pytest
 
-import extremal.flow.discrete as discrete
 from extremal import datasets
 from extremal.closed_forms import orthogonal_max_margin
 from extremal.design import Design
+from extremal.flow import discrete
 from extremal.flow.discrete import Descent, DescentStop, Method, descend
 from extremal.flow.state import State, random_start
 from extremal.flow.trajectory import Recorder, Trajectory

@@ -36,7 +36,7 @@ def test_help_needs_only_click():
     statement = (
         "from click.testing import CliRunner\n"
         "from extremal.cli import main\n"
-        "for command in ([], ['fit'], ['certify'], ['predict'], ['arrangements'], ['info']):\n"
+        "for command in ([], ['fit'], ['certify'], ['predict'], ['flow'], ['arrangements'], ['info']):\n"
         "    assert CliRunner().invoke(main, [*command, '--help']).exit_code == 0"
     )
     assert loaded_by(statement) == {"click"}

@@ -1,4 +1,4 @@
-"""The command line: extremal fit | certify | predict | arrangements | info."""
+"""The command line: extremal fit | certify | predict | flow | arrangements | info."""
 
 # Nothing but click is imported here: `extremal --help` answers at once, and NumPy waits for a command that
 # needs it.
@@ -23,6 +23,18 @@ Exit codes:
     4  the proven gap is larger than --require-gap
   130  interrupted (Ctrl-C); the best network so far is reported and saved
 """
+
+FLOW_CODES = """\b
+Exit codes:
+    0  finished; every start has its verdict
+    1  the data cannot be used, or no network fits the labels
+    2  wrong usage
+    3  the time limit ended a start before its verdict
+  130  interrupted (Ctrl-C); the starts that are done are reported
+"""
+
+#: The methods of `extremal.flow`.
+METHODS = ["flow", "gd", "sgd", "momentum", "adam", "normalised", "decaying", "unit"]
 
 _DATA = click.Path(exists=True, dir_okay=False)
 
@@ -201,6 +213,109 @@ def arrangements(data: str, as_json: bool, **options: Any) -> None:
         click.echo(report.json())
     else:
         report.show()
+
+
+@main.command(epilog=FLOW_CODES, short_help="Follow gradient flow to its limit: is that the global optimum?")
+@click.argument("data", type=_DATA)
+@_reading
+@click.option("--width", type=click.IntRange(min=1), default=20, show_default=True, help="The number of neurons.")
+@click.option(
+    "--init",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="The scale of the start: the norm of every neuron's weights.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["logistic", "exponential", "squared"]),
+    default="logistic",
+    show_default=True,
+    help="squared: the target holds numbers, and is interpolated.",
+)
+@click.option(
+    "--bias",
+    type=click.Choice(["none", "penalized"]),
+    default="none",
+    show_default=True,
+    help="The bias of the hidden neurons; penalized adds a column of ones.",
+)
+@click.option(
+    "--standardize/--no-standardize",
+    default=False,
+    show_default=True,
+    help="Scale all columns to mean 0 and variance 1 (a numeric target too). Another scale is another "
+    "problem, with another optimum.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="flow",
+    show_default=True,
+    help="The gradient flow, or a discrete method.",
+)
+@click.option(
+    "--step",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The step of a discrete method.  [default: 0.1 / the largest row norm]",
+)
+@click.option(
+    "--max-steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Steps of every start.  [default: 50 000; discrete methods: 100 000]",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=16, show_default=True, help="The number of starts.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first start's seed.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For every start.",
+)
+@click.option(
+    "--proof-time",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For every verdict; with 0 the global optimum is not computed.",
+)
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, writable=True),
+    metavar="FOLDER",
+    help="Write the verdicts (csv), and the record (npz) and pictures (png, gif) of the best start.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def flow(data: str, as_json: bool, **options: Any) -> None:
+    """Follow gradient flow on the CSV file DATA from random starts, each to its limit: is it the global optimum?
+
+    The target has two classes, which are numbers or words. The unregularised network separates them, and as its
+    weights grow for ever its direction tends to a stationary point of the max-margin problem. Every limit is
+    computed to the last digits and compared, with a proof, with the best network of any width.
+
+    \b
+    extremal flow data.csv
+    extremal flow data.csv --target species --width 50 --seeds 100 --report out/
+    extremal flow data.csv --method gd --step 0.01 --max-steps 1000000 --json
+    """
+    if options["method"] == "flow" and options["step"] is not None:
+        raise click.UsageError("--step is for the discrete methods; the flow chooses its steps")
+    from extremal.cli import flowing
+
+    with _data_errors("Interrupted before there was a result."):
+        report = flowing.flow(data, quiet=as_json, **options)
+        if as_json:
+            click.echo(report.json())
+        else:
+            report.show()
+    if report.interrupted:
+        sys.exit(INTERRUPTED)
+    if report.out_of_time:
+        sys.exit(TIME_LIMIT)
 
 
 @main.command(short_help="Print versions.")

@@ -30,8 +30,8 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
     y, is_classes = _target(table, target, options)
     notes = [] if is_classes else _hint(y, target)
 
-    centre, scale = _scaling(X, options["standardize"])
-    target_centre, target_scale = (0.0, 1.0) if is_classes else _target_scaling(y, options["standardize"])
+    centre, scale = scaling(X, options["standardize"])
+    target_centre, target_scale = (0.0, 1.0) if is_classes else target_scaling(y, options["standardize"])
     scaled = y if is_classes else (y - target_centre) / target_scale
     start = time.perf_counter()
     estimator = _trained(_estimator(is_classes, options), (X - centre) / scale, scaled, quiet, options)
@@ -132,7 +132,7 @@ def _hint(y: np.ndarray, target: str) -> list[str]:
     return [f"{target!r} has only {len(values)} different values; --classes trains a classifier for them"]
 
 
-def _scaling(X: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+def scaling(X: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
     """The mean and the standard deviation of every column; a constant column is left as zeros."""
     if not standardize:
         return np.zeros(X.shape[1]), np.ones(X.shape[1])
@@ -142,8 +142,8 @@ def _scaling(X: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
     return scaler.mean_, scaler.scale_
 
 
-def _target_scaling(y: np.ndarray, standardize: bool) -> tuple[float, float]:
-    centre, scale = _scaling(y[:, None], standardize)
+def target_scaling(y: np.ndarray, standardize: bool) -> tuple[float, float]:
+    centre, scale = scaling(y[:, None], standardize)
     return float(centre[0]), float(scale[0])
 
 

@@ -60,7 +60,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "model": self.saved,
         }
-        return json.dumps(_finite(content), allow_nan=False)
+        return json.dumps(finite(content), allow_nan=False)
 
     def show(self) -> None:
         """Print a table for people."""
@@ -103,9 +103,12 @@ def _describe_gap(gap: float) -> str:
     return f"{gap:.1e}{share}"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with None for every number that is not finite."""
     if isinstance(value, dict):
-        return {name: _finite(entry) for name, entry in value.items()}
+        return {name: finite(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [finite(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -47,13 +47,18 @@ class ProgressLine:
 
 def show_table(rows: dict[str, str], status: str, proven: bool, notes: Sequence[str] = ()) -> None:
     """Print names and values in two columns, and below them how it ended."""
+    show_rows(rows)
     console = Console(file=sys.stdout, highlight=False)
+    console.print(Text(status, style="bold green" if proven else "bold yellow"))
+    for note in notes:
+        console.print(Text(f"Note: {note}", style="dim"))
+
+
+def show_rows(rows: dict[str, str]) -> None:
+    """Print names and values in two columns."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
     for name, value in rows.items():
         table.add_row(name, Text(value))
-    console.print(table)
-    console.print(Text(status, style="bold green" if proven else "bold yellow"))
-    for note in notes:
-        console.print(Text(f"Note: {note}", style="dim"))
+    Console(file=sys.stdout, highlight=False).print(table)

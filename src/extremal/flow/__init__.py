@@ -24,7 +24,8 @@ from extremal.flow.quantities import MARGIN_LOSSES, check_loss
 from extremal.flow.state import State, random_start
 from extremal.flow.trajectory import EventKind, Recorder, Trajectory
 from extremal.flow.verdict import Evidence, FlowResult, Verdict, judge
-from extremal.losses import Squared, SquaredHinge
+from extremal.gauge import compile_kernels as compile_gauge
+from extremal.losses import Logistic, Squared
 from extremal.network import Network
 from extremal.training.constrained import MinNormResult, impossible
 from extremal.training.result import reporter
@@ -54,7 +55,7 @@ class Setting:
         if bias not in ("none", "penalized"):
             raise ValueError(f"bias must be 'none' or 'penalized', not {bias!r}")
         design = Design.from_data(X, bias=bias == "penalized")
-        bound = (SquaredHinge if loss in MARGIN_LOSSES else Squared).from_data(y).target
+        bound = (Logistic if loss in MARGIN_LOSSES else Squared).from_data(y).target
         if bound.shape[1] != 1:
             raise ValueError(f"the flow is that of networks of one output; y has {bound.shape[1]} columns")
         target = bound[:, 0]
@@ -62,6 +63,8 @@ class Setting:
             raise ValueError(f"X has {design.n} rows and y has {len(target)}")
         if not target.any():
             raise ValueError("y must not be all zero")
+        if not design.row_norms.any():
+            raise ValueError("X must not be all zero: no neuron would ever move")
         height = 1.0 if loss in MARGIN_LOSSES else float(np.exp2(np.ceil(np.log2(np.abs(target).max()))))
         return cls(design.dense(), target, loss, bias == "penalized", design.magnitude, height)
 
@@ -104,6 +107,7 @@ def flow(
     tol: float = 1e-6,
     max_steps: int | None = None,
     time_limit: float | None = None,
+    until: float = 0.0,
     step: float | None = None,
     batch_size: int | None = None,
     momentum: float = 0.9,
@@ -147,6 +151,8 @@ def flow(
         Steps of the integrator (50 000 by default) or of the discrete method (100 000).
     time_limit : float, optional
         Seconds for the run; without limit by default.
+    until : float
+        The flow is followed, and recorded, at least to this 1/2 |theta|^2, even if its limit is known before.
     step, batch_size, momentum, betas
         Of the discrete methods, for the sum over the rows; see `extremal.flow.discrete.descend`.
     optimum : MinNormResult, optional
@@ -177,19 +183,30 @@ def flow(
     report, close = reporter(progress, str)
     try:
         course, trajectory, evaluations = _run(
-            setting, start, earlier, method, ties, tol, step, max_steps, time_limit, report, random_state,
+            setting, start, earlier, method, ties, tol, step, max_steps, time_limit, until, report, random_state,
             batch_size=batch_size, momentum=momentum, betas=betas,
         )  # fmt: skip
+        if course.ending is not Ending.INTERRUPTED:
+            report(_last_moment(trajectory))
+        if earlier is not None:
+            trajectory = earlier.joined(trajectory)
+        separates = course.ending is Ending.LIMIT and course.limit is not None and bool(course.limit.seen.all())
+        if optimum is None and loss != "squared" and not separates:
+            optimum = impossible(setting.X, setting.y, bias=setting.bias)
+        evidence = Evidence(
+            setting.X, setting.y, setting.bias, course, trajectory, evaluations, optimum, proof_time, random_state
+        )
+        return judge(evidence)
     finally:
         close()
-    if earlier is not None:
-        trajectory = earlier.joined(trajectory)
-    if optimum is None and loss != "squared" and course.ending is not Ending.LIMIT:
-        optimum = impossible(setting.X, setting.y, bias=setting.bias)
-    evidence = Evidence(
-        setting.X, setting.y, setting.bias, course, trajectory, evaluations, optimum, proof_time, random_state
-    )
-    return judge(evidence)
+
+
+def _last_moment(trajectory: Trajectory) -> Moment:
+    """What a run shows of itself while its verdict is being proved."""
+    last = trajectory[len(trajectory) - 1]
+    size = float(np.logaddexp.reduce(2 * last.state.log_norms + np.log1p(last.state.ratios**2)) / np.log(10))
+    margin = 0.0 if trajectory.loss == "squared" else last.normalised_margin
+    return Moment("proof", last.time, size, margin)
 
 
 def _run(
@@ -202,6 +219,7 @@ def _run(
     step: float | None,
     max_steps: int | None,
     time_limit: float | None,
+    until: float,
     report: Callable[[Moment], None],
     random_state: int,
     **options: Any,
@@ -209,7 +227,7 @@ def _run(
     """The flow or a discrete method: how it ended, its record, and the right-hand sides it took."""
     if method == "flow":
         compile_kernels()
-        return _flowed(setting, start, earlier, ties, tol, max_steps, time_limit, report)
+        return _flowed(setting, start, earlier, ties, tol, max_steps, time_limit, until, report)
     return _descended(
         setting, start, earlier, method, step, max_steps, time_limit, report, random_state, **options
     )  # fmt: skip
@@ -223,6 +241,7 @@ def _flowed(
     tol: float,
     max_steps: int | None,
     time_limit: float | None,
+    until: float,
     report: Callable[[Moment], None],
 ) -> tuple[Course, Trajectory, int]:
     """The flow to its end."""
@@ -230,7 +249,13 @@ def _flowed(
     clock = -np.inf if earlier is None else float(earlier.log_clock[-1]) + float(np.log(setting.stretch))
     recorder = Recorder(rows=len(setting.y))
     run = setting.flow(start, ties=ties, tol=tol, recorder=recorder, time=time, log_clock=clock)
-    course = follow(run, max_steps=max_steps or MAX_STEPS, time_limit=time_limit or np.inf, progress=report)
+    course = follow(
+        run,
+        max_steps=max_steps or MAX_STEPS,
+        time_limit=time_limit or np.inf,
+        until=until * setting.stretch / setting.height,
+        progress=report,
+    )
     record = recorder.finish(run.X, run.y, loss=setting.loss, method="flow", bias=setting.bias)
     limit = course.limit
     if limit is not None:
@@ -279,7 +304,7 @@ def _course_of(setting: Setting, trajectory: Trajectory, state: State, stop: Des
         return Course(ending, None, np.inf, seconds)
     if setting.loss == "squared":
         missed = float(np.abs(trajectory.margins[-1] - setting.y).max())
-        done = missed <= 1e-6 * float(np.abs(setting.y).max())
+        done = missed <= 1e-6 * float(np.abs(setting.y).max()) and ending is not Ending.INTERRUPTED
         return Course(Ending.INTERPOLATED if done else ending, None, np.inf, seconds)
     run = setting.flow(state)
     limit = limit_of(run)
@@ -288,7 +313,8 @@ def _course_of(setting: Setting, trajectory: Trajectory, state: State, stop: Des
     gap = upper_bound(run, limit.seen) / limit.value - 1
     limit = limit.scaled(setting.stretch)
     halfway = trajectory.upper_bounds[len(trajectory) // 2] / limit.value - 1
-    if not limit.failure and limit.seen.all() and 0 <= gap < min(NEAR, halfway):
+    close = not limit.failure and limit.seen.all() and 0 <= gap < min(NEAR, halfway)
+    if close and ending is not Ending.INTERRUPTED:
         ending = Ending.LIMIT
     return Course(ending, limit, gap, seconds)
 
@@ -349,8 +375,8 @@ def _descent_report(report: Callable[[Moment], None]) -> Callable[[int, float, f
 @cache
 def compile_kernels() -> None:
     """Have the compiled kernels ready before a clock starts."""
+    compile_gauge()
     X = np.array([[1.0, 0.5], [-0.5, 1.0], [0.3, -1.0]])
     for loss in ("logistic", "squared"):
-        run = Flow(X, np.array([1.0, -1.0, 1.0]), loss, random_start(2, 4, 0.1, np.random.default_rng(0)))
-        for _ in range(3):
-            run.advance()
+        run = Flow(X, np.array([1.0, -1.0, 1.0]), loss, random_start(2, 8, 0.1, np.random.default_rng(0)))
+        follow(run, max_steps=200, time_limit=np.inf)

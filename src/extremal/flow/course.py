@@ -39,7 +39,7 @@ class Moment:
 Progress = Callable[[Moment], None]
 
 #: The smallest margin at which the temperature is frozen, and the log |theta|^2 at which the slow motion is given up.
-COLD, FARTHEST = 1e4, 500.0
+COLD, FARTHEST = 1e4, 5000.0
 #: |theta|^2 grows by this factor between two looks for the limit.
 LOOK = 3.0
 #: Steps between two looks, which double while the looks show nothing.
@@ -81,8 +81,10 @@ class Course:
     seconds: float
 
 
-def follow(flow: Flow, *, max_steps: int, time_limit: float, progress: Progress | None = None) -> Course:
-    """Take the flow to its end."""
+def follow(
+    flow: Flow, *, max_steps: int, time_limit: float, until: float = 0.0, progress: Progress | None = None
+) -> Course:
+    """Take the flow to its end, and on until 1/2 |theta|^2 = `until`."""
     began = time.monotonic()
     watch = _Watch(flow)
 
@@ -100,12 +102,12 @@ def follow(flow: Flow, *, max_steps: int, time_limit: float, progress: Progress 
                 return course(Ending.INTERPOLATED)
             if watch.stands_still():
                 return course(Ending.STALLED)
-            if flow.loss != "squared":
+            if flow.loss != "squared" and 2 * watch.log_norm >= np.log(2 * max(until, 1e-300)):
                 if watch.arrived():
                     return course(Ending.LIMIT)
-                watch.cool()
+                watch.cool(until)
                 if 2 * (flow.offset + watch.log_norm) > FARTHEST:
-                    return course(Ending.FARTHEST)
+                    return course(Ending.LIMIT if watch.arrived(patient=False) else Ending.FARTHEST)
         return course(Ending.MAX_STEPS)
     except KeyboardInterrupt:
         return course(Ending.INTERRUPTED)
@@ -157,6 +159,9 @@ class _Watch:
         """Whether no neuron grows or turns; those that only shrink, and weigh nothing, are buried first."""
         flow = self.flow
         growth, turning = flow.rates()
+        if flow.loss == "squared":  # the rates are proportional to the residual, which is what may vanish
+            missed = float(np.abs(flow.y - flow.f).max() / np.abs(flow.y).max())
+            growth, turning = growth / max(missed, INTERPOLATED), turning / max(missed, INTERPOLATED)
         if growth.max(initial=0.0) > STILL or turning[growth > -STILL].max(initial=0.0) > STILL:
             return False
         shrinking = np.flatnonzero((growth < -STILL) & ~flow.dead)
@@ -168,10 +173,10 @@ class _Watch:
                 flow.bury(int(i))
         return False
 
-    def arrived(self) -> bool:
+    def arrived(self, patient: bool = True) -> bool:
         """Whether the flow has been seen closing in on the same KKT point twice."""
         flow, size = self.flow, 2 * (self.flow.offset + self.log_norm)
-        if self.margin <= 0 or size < self.next_look or flow.steps < self.next_step:
+        if self.margin <= 0 or (patient and (size < self.next_look or flow.steps < self.next_step)):
             return False
         before, gap_before, self.limit = self.limit, self.gap, limit_of(flow)
         found = self.limit.value > 0
@@ -198,7 +203,9 @@ class _Watch:
         if wait.min() > 0:
             flow.leap(np.where(limit.members < 0, 0.5 * (limit.growth - 1), 0.0) * wait.min(), wait.min(), limit.value)
 
-    def cool(self) -> None:
-        """Keep the smallest margin at `COLD` from where it has been reached."""
-        if self.margin > COLD or (self.flow.offset > 0 and self.margin > 0.5 * COLD):
-            self.flow.shrink(0.5 * np.log(self.margin / COLD))
+    def cool(self, until: float) -> None:
+        """Keep the smallest margin at `COLD` from where it has been reached, unless more is to be recorded."""
+        spare = 2 * self.log_norm - np.log(2 * max(until, 1e-300))
+        excess = min(np.log(self.margin / COLD), spare) if self.margin > 0 else 0.0
+        if excess > 0:
+            self.flow.shrink(0.5 * excess)

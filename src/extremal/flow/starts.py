@@ -12,7 +12,10 @@ from numpy.typing import ArrayLike
 
 from extremal.design import Array
 from extremal.flow import FlowResult, Moment, Verdict, flow
-from extremal.training.constrained import MinNormResult
+from extremal.training.constrained import MinNormResult, MinNormStatus
+
+#: So many percentages fit into a sentence.
+SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +28,14 @@ class FlowStatistics:
     results : tuple of FlowResult
     optimum : MinNormResult or None
         The global optimum, where a run had to be compared with it.
+    interrupted : bool
+        Whether Ctrl-C ended it before all starts were done.
     """
 
     seeds: tuple[int, ...]
     results: tuple[FlowResult, ...]
     optimum: MinNormResult | None
+    interrupted: bool = False
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -56,26 +62,44 @@ class FlowStatistics:
     def sentence(self) -> str:
         """What the runs show, in a sentence."""
         counts, total = self.counts, len(self.results)
-        text = f"backprop reached the global optimum in {counts[Verdict.GLOBAL]} of {total} starts"
-        if len(self.worse):
-            shares = [f"{100 * excess:.2g} %" for excess in self.worse]
-            shown = ", ".join(shares[:8]) + (", ..." if len(shares) > 8 else "")
-            text += f"; {len(shares)} ended in a worse stationary direction ({shown} worse)"
-        for verdict, words in _WORDS.items():
-            if counts[verdict]:
-                text += f"; {counts[verdict]} {words}"
-        return text
+        text = f"backprop reached the global optimum in {counts[Verdict.GLOBAL]} of {total} start{'s' * (total > 1)}"
+        local, shares = counts[Verdict.NOT_GLOBAL], self._shares
+        if shares and counts[Verdict.GLOBAL] + local == total:
+            rest = "the others are" if local > 1 else "the other one is"
+            return f"{text}; {rest if local < total else 'all are' if total > 1 else 'it is'} worse by {shares}"
+        if local:
+            text += f"; {local} ended in a worse network" + (f" (by {shares})" if shares else "")
+        return text + "".join(f"; {counts[verdict]} {words}" for verdict, words in _WORDS.items() if counts[verdict])
+
+    @property
+    def _shares(self) -> str:
+        """The percentages of `worse`, each once."""
+        shares = Counter(f"{100 * excess:.2g} %" for excess in self.worse if excess > 1e-12)
+        shown = [share + (f" ({times} times)" if times > 1 else "") for share, times in shares.items()]
+        return ", ".join([*shown[:SHOWN], *["..."] * (len(shown) > SHOWN)])
+
+    @property
+    def table(self) -> str:
+        """A line for every start."""
+        lines = ["seed  verdict         1/2 |theta|^2      worse     g(lam)  neurons     time"]
+        for seed, result in zip(self.seeds, self.results, strict=True):
+            finite = np.isfinite(result.value)
+            value = f"{result.value:.9g}" if finite else "-"
+            excess = f"{100 * max(round(result.value / self.best - 1, 12), 0.0):.3g} %" if finite else "-"
+            gauge = f"{result.gauge.upper:.6f}" if result.gauge is not None else "-"
+            lines.append(
+                f"{seed:4d}  {name_of(result.verdict):<14}{value:>15} {excess:>10} {gauge:>10} "
+                f"{result.network.width:8d} {result.seconds:6.2f} s"
+            )
+        return "\n".join(lines)
 
     def __str__(self) -> str:
-        lines = ["seed  verdict         1/2 |theta|^2      worse     g(lam)  neurons   time"]
-        for seed, result in zip(self.seeds, self.results, strict=True):
-            excess = f"{100 * (result.value / self.best - 1):8.3g} %" if np.isfinite(result.value) else " " * 10
-            gauge = f"{result.gauge.upper:10.6f}" if result.gauge is not None else " " * 10
-            lines.append(
-                f"{seed:4d}  {result.verdict.name.lower():<14}{result.value:15.9g} {excess} {gauge} "
-                f"{result.network.width:8d} {result.seconds:5.2f}s"
-            )
-        return "\n".join([*lines, self.sentence])
+        return f"{self.table}\n{self.sentence}"
+
+
+def name_of(verdict: Verdict) -> str:
+    """A verdict in one or two words."""
+    return verdict.name.lower().replace("_", " ")
 
 
 _WORDS = {
@@ -100,6 +124,8 @@ def flows(
 ) -> FlowStatistics:
     """:func:`flow` from several random starts on the same data.
 
+    Ctrl-C ends it with what is done so far, the start that it stopped included; before the first result it is raised.
+
     Parameters
     ----------
     X, y, optimum, progress and other options : as for :func:`flow`
@@ -113,11 +139,27 @@ def flows(
         raise ValueError("at least one start is needed")
     if "random_state" in options:
         raise ValueError("give the seeds of the starts as `seeds`, not `random_state`")
-    results = []
-    for seed in numbers:
-        result = flow(X, y, optimum=optimum, random_state=seed, progress=progress, **options)
-        optimum = optimum if result.optimum is None else result.optimum
-        results.append(result)
-        if each is not None:
-            each(seed, result)
-    return FlowStatistics(numbers, tuple(results), optimum)
+    if not isinstance(options.get("init", 1.0), (int, float)):
+        raise ValueError("several starts are random: `init` is their scale")
+    results: list[FlowResult] = []
+    interrupted = False
+    try:
+        for seed in numbers:
+            result = flow(X, y, optimum=optimum, random_state=seed, progress=progress, **options)
+            interrupted = result.interrupted or _stopped(result.optimum, optimum)
+            optimum = optimum if result.optimum is None else result.optimum
+            results.append(result)
+            if each is not None:
+                each(seed, result)
+            if interrupted:
+                break
+    except KeyboardInterrupt:
+        if not results:
+            raise
+        interrupted = True
+    return FlowStatistics(numbers[: len(results)], tuple(results), optimum, interrupted)
+
+
+def _stopped(found: MinNormResult | None, known: MinNormResult | None) -> bool:
+    """Whether Ctrl-C ended the search for the optimum in this run."""
+    return found is not None and found is not known and found.status is MinNormStatus.INTERRUPTED

@@ -83,7 +83,7 @@ class State:
 
     @property
     def signs(self) -> Array:
-        """sign(b_i), constant along the flow."""
+        """sign(b_i), constant along the flow where |b_i| >= |w_i|."""
         return np.sign(self.ratios)
 
     @property

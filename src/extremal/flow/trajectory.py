@@ -76,7 +76,8 @@ class Trajectory:
     bias : bool
         Whether the last column of X is the constant 1.
     time : array of shape (T,)
-        tau, d tau = S dt with the loss's slope S = sum_k |lam_k|; for the squared loss d tau = sum_k |y_k| dt.
+        tau, d tau = S dt with the loss's slope S = sum_k |lam_k|, over the rows that some neuron is active on; for the
+        squared loss d tau = sum_k |y_k| dt.
     log_clock : array of shape (T,)
         log t, -inf at the start.
     directions, log_norms, ratios : arrays of shape (T, m, d), (T, m), (T, m)

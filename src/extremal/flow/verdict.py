@@ -11,7 +11,7 @@ import numpy as np
 from extremal.design import Array, Design
 from extremal.flow.course import Course, Ending
 from extremal.flow.trajectory import Trajectory
-from extremal.gauge import GaugeBounds, bounds_of
+from extremal.gauge import GaugeBounds, GaugeStatus, bounds_of
 from extremal.network import Network
 from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
 
@@ -20,6 +20,8 @@ from extremal.training.constrained import MinNormResult, MinNormStatus, max_marg
 GLOBAL, GLOBAL_SQUARED = 1e-6, 1e-3
 #: A direction violates the dual constraint if it exceeds it by this fraction.
 VIOLATION = 1e-8
+#: Seconds for the gauge at least, and at most after Ctrl-C.
+QUICK = 1.0
 
 
 class Verdict(Enum):
@@ -66,6 +68,8 @@ class FlowResult:
         Right-hand sides (gradients, for the discrete methods).
     seconds : float
         Wall time of the run, without that of the proof.
+    ending : Ending
+        Why the run ended.
     """
 
     verdict: Verdict
@@ -82,6 +86,13 @@ class FlowResult:
     trajectory: Trajectory
     evaluations: int
     seconds: float
+    ending: Ending
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run, or the proof that followed."""
+        stopped = self.gauge is not None and self.gauge.status is GaugeStatus.INTERRUPTED
+        return stopped or self.ending is Ending.INTERRUPTED
 
     @property
     def excess(self) -> float:
@@ -243,7 +254,7 @@ def _stuck(evidence: Evidence, margins: Array) -> str:
         if len(unseen):
             return f"without separating: no neuron is active on {_rows(unseen)}, and none will ever be"
     wrong = np.flatnonzero(margins <= 0)
-    return f"without separating: {_rows(wrong)} will never be classified" if len(wrong) else ""
+    return f"without separating: nothing moves any more, and {_rows(wrong)} are misclassified" if len(wrong) else ""
 
 
 def _rows(index: Array) -> str:
@@ -254,12 +265,13 @@ def _rows(index: Array) -> str:
 def _gauge(evidence: Evidence, lam: Array, near: Array) -> GaugeBounds:
     """g(lam), from the neurons of the limit on."""
     design = Design(evidence.X)
+    seconds = QUICK if evidence.course.ending is Ending.INTERRUPTED else max(evidence.proof_time, QUICK)
     stretch, size = design.magnitude, float(np.abs(lam).max())
     found = bounds_of(
         design.scaled(1 / stretch),
         lam[:, None] / size,
         tol=0.1 * GLOBAL,
-        deadline=time.monotonic() + max(evidence.proof_time, 1.0),
+        deadline=time.monotonic() + seconds,
         rng=np.random.default_rng(evidence.random_state),
         near=near,
     )
@@ -311,4 +323,5 @@ def _result(
         trajectory=evidence.trajectory,
         evaluations=evidence.evaluations,
         seconds=evidence.course.seconds,
+        ending=evidence.course.ending,
     )
