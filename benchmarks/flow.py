@@ -32,6 +32,10 @@ FAMILIES = {"gaussian": gaussian_labels, "xor": xor, "spiral": spiral, "linear":
 INDEFINITE = (Verdict.NOT_CONVERGED, Verdict.POLISH_FAILED, Verdict.UNDECIDED)
 #: Seconds for the proof.
 PROOF = 5.0
+#: Every so many seeds the optimum is computed too.
+EVERY = 5
+#: 1/2 |theta|^2 that the digits are followed to, even where their limit is known before.
+FAR = 1e5
 
 
 # --- orthogonally separable data: the closed form -----------------------------------------------------------
@@ -87,12 +91,12 @@ def class_vectors(network: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Run:
-    """One run with its data in words, and CPU seconds with the proof and without."""
+    """One run with its data in words, its CPU seconds without an optimum, and with one (NaN if not tried)."""
 
     what: str
     result: FlowResult
+    seconds: float
     proved: float
-    unproved: float
 
 
 def verdicts(quick: bool, pictures: Path | None) -> Iterator[str]:
@@ -104,10 +108,11 @@ def verdicts(quick: bool, pictures: Path | None) -> Iterator[str]:
         rows.append(verdict_row(family, runs))
         every += runs
     rows.append(verdict_row("all", every))
-    head = ["family", "definite", "verdicts", "largest residual", "median s", "90 %", "median s, proof", "90 %"]
+    yield f"Times with the optimum are those of every {EVERY}th seed.\n"
+    head = ["family", "definite", "verdicts", "largest residual", "median s", "90 %", "median s, optimum", "90 %"]
     yield table(head, rows)
-    slow = sorted(every, key=lambda run: -run.unproved)[:5]
-    yield table(["slowest", "s", "verdict"], [[r.what, f"{r.unproved:.1f}", r.result.verdict.name] for r in slow])
+    slow = sorted(every, key=lambda run: -run.seconds)[:5]
+    yield table(["slowest", "s", "verdict"], [[r.what, f"{r.seconds:.1f}", r.result.verdict.name] for r in slow])
     vague = [run for run in every if run.result.verdict in INDEFINITE]
     yield table(["without a definite verdict", "what is said"], [[run.what, run.result.sentence] for run in vague])
 
@@ -120,9 +125,9 @@ def verdict_run(family: str, seed: int) -> Run:
     def run(proof_time: float) -> tuple[FlowResult, float]:
         return seconds_of(lambda: flow(X, y, width=m, random_state=seed, proof_time=proof_time, time_limit=60))
 
-    result, proved = run(PROOF)
-    _, unproved = run(0.0)
-    return Run(f"{family} n={n} d={d} m={m} seed {seed}", result, proved, unproved)
+    result, seconds = run(0.0)
+    proved = run(PROOF)[1] if seed % EVERY == 0 else np.nan
+    return Run(f"{family} n={n} d={d} m={m} seed {seed}", result, seconds, proved)
 
 
 def verdict_row(name: str, runs: list[Run]) -> list[str]:
@@ -131,8 +136,8 @@ def verdict_row(name: str, runs: list[Run]) -> list[str]:
     residuals = [r.result.residual for r in runs if r.result.verdict in (Verdict.GLOBAL, Verdict.NOT_GLOBAL)]
     said = ", ".join(f"{count} {verdict.name}" for verdict, count in counts.most_common())
     times = []
-    for seconds in ([run.unproved for run in runs], [run.proved for run in runs]):
-        times += [f"{np.median(seconds):.2f}", f"{np.quantile(seconds, 0.9):.2f}"]
+    for seconds in ([run.seconds for run in runs], [run.proved for run in runs]):
+        times += [f"{np.nanmedian(seconds):.2f}", f"{np.nanquantile(seconds, 0.9):.2f}"]
     share = f"{len(runs) - vague} of {len(runs)}"
     return [name, share, said, f"{max(residuals, default=np.nan):.0e}", *times]
 
@@ -142,7 +147,7 @@ def verdict_row(name: str, runs: list[Run]) -> list[str]:
 
 def digits(quick: bool, pictures: Path | None) -> Iterator[str]:
     """The digits of scikit-learn, 8 x 8 pixels in 0..1, centred."""
-    cases = [((3,), (8,), 100, 20, 60.0), ((3,), (8,), None, 50, 120.0)]
+    cases = [((3,), (8,), 100, 20, 60.0), ((3,), (8,), None, 50, 150.0)]
     if not quick:
         cases.append(((1, 3), (5, 7, 8, 9), 1000, 100, 400.0))
     head = ["digits +, -", "n, m", "wall s", "CPU s", "log10 r^2", "right-hand sides", "events", "what is said"]
@@ -157,7 +162,7 @@ def digits_row(plus: tuple[int, ...], minus: tuple[int, ...], n: int | None, m: 
     rows = np.flatnonzero(np.isin(data.target, plus + minus))[:n]
     X = data.data[rows] / 16.0
     y = np.where(np.isin(data.target[rows], plus), 1.0, -1.0)
-    result, seconds = seconds_of(lambda: flow(X - X.mean(0), y, width=m, time_limit=limit, proof_time=20.0))
+    result, seconds = seconds_of(lambda: flow(X - X.mean(0), y, width=m, until=FAR, time_limit=limit, proof_time=20.0))
     size = np.log10(result.trajectory.half_norm2[-1])
     names = ", ".join(map(str, plus)), ", ".join(map(str, minus))
     return [

@@ -26,11 +26,13 @@ def three_rows(folder: Path) -> None:
     X, y = gaussian_labels(3, 3, random_state=SEED_SMALL)
     result = flow(X, y, width=12, random_state=0)
     print(result)
-    figure = pyplot.figure(figsize=(11, 5))
+    figure = pyplot.figure(figsize=(13, 5))
     plotting.plot_ellipsoid(result.trajectory, figure.add_subplot(1, 2, 1, projection="3d"), lam=result.lam)
-    plotting.plot_polar(result.trajectory, figure.add_subplot(1, 2, 2, projection="3d"), lam=result.lam)
+    polar = figure.add_subplot(1, 2, 2, projection="3d")
+    plotting.plot_polar(result.trajectory, polar, lam=result.lam)
+    polar.zaxis.labelpad = -4  # type: ignore[attr-defined]
     save(folder / "flow-ellipsoid.png")
-    figure = pyplot.figure(figsize=(9, 4.4))
+    figure = pyplot.figure(figsize=(9, 6.5), layout="constrained")
     plotting.plot_directions(result.trajectory, figure.add_subplot())
     save(folder / "flow-directions.png")
 
