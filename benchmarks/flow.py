@@ -33,7 +33,7 @@ INDEFINITE = (Verdict.NOT_CONVERGED, Verdict.POLISH_FAILED, Verdict.UNDECIDED)
 #: Seconds for the proof.
 PROOF = 5.0
 #: Every so many seeds the optimum is computed too.
-EVERY = 5
+EVERY = 10
 #: 1/2 |theta|^2 that the digits are followed to, even where their limit is known before.
 FAR = 1e5
 
