@@ -118,7 +118,7 @@ def aligned(family: str, scale: float, seed: int) -> Alignment:
 
 def alignment(quick: bool, pictures: Path | None) -> Iterator[str]:
     """1 - cos(w_i, s X^T D y) against the scale of the start."""
-    seeds = 2 if quick else 10
+    seeds = 2 if quick else 5
     found = {
         (family, scale): median_of([aligned(family, scale, seed) for seed in range(seeds)])
         for family, scale in product(ALIGNING, STARTS)
