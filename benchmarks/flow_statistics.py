@@ -210,7 +210,8 @@ def statistics(quick: bool, pictures: Path | None) -> Iterator[str]:
             every += found
             if time.monotonic() - began > BUDGET:
                 break
-    yield f"{len(every)} runs on {len(every) // (len(WIDTHS) * len(SCALES))} data sets in {time.monotonic() - began:.0f} s, two processes.\n"
+    sets = len(every) // (len(WIDTHS) * len(SCALES))
+    yield f"{len(every)} runs on {sets} data sets in {time.monotonic() - began:.0f} s, two processes.\n"
     head = ["", "runs", "global", "not global", "median excess", "largest", "stalled", "no verdict"]
     fixed: tuple[tuple[str, Sequence[Any]], ...] = (
         ("family", list(FAMILIES)), ("width", WIDTHS), ("scale", SCALES), ("n", ROWS), ("d", DIMENSIONS),
