@@ -10,8 +10,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from extremal.flow.field import DENSE, GAMMA, LOSSES, A, C, field, rosenbrock
-from extremal.flow.integrate import Flow, Sliding, Span
+from extremal.flow.integrate import Flow
 from extremal.flow.lines import Lines
+from extremal.flow.sliding import Sliding, Span
 from extremal.flow.state import State
 
 NAMES = list(LOSSES)

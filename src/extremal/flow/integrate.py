@@ -15,9 +15,10 @@ from scipy.optimize import brentq
 from extremal.design import Array
 from extremal.flow.crossings import THROUGH, coefficients, crossings, first_root
 from extremal.flow.fate import fate
-from extremal.flow.field import LOSSES, multipliers, outputs, project, rosenbrock
+from extremal.flow.field import LOSSES, multipliers, outputs, rosenbrock
 from extremal.flow.field import field as field_at
 from extremal.flow.lines import Lines
+from extremal.flow.sliding import Sliding, Span
 from extremal.flow.state import State
 from extremal.flow.ties import EDGE, resolve
 from extremal.flow.trajectory import EventKind, Recorder
@@ -34,6 +35,8 @@ LATE = 1e-9
 TOGETHER = 1e-9
 #: A boundary that comes back within this fraction of a step has not left; a step is cut by as much to find out.
 RETURN, CUT = 1e-6, 1e-2
+#: No log norm changes by more in a step: where nothing else limits it, the norm is still seen to grow.
+FASTEST = 1.0
 #: What a crossing that is passed may contribute, of the tolerance of a step, and how much slower it may go on.
 PASSED, SLOWER = 0.1, 0.1
 TINY = 1e-100
@@ -47,61 +50,6 @@ _NODES = (np.polynomial.legendre.leggauss(8)[0] + 1) / 2, np.polynomial.legendre
 
 class StepFailure(ArithmeticError):
     """No step is small enough: the field is not what the integrator can follow."""
-
-
-@dataclass(frozen=True, eq=False)
-class Span:
-    """The hyperplanes (lines) one neuron slides on: an orthonormal basis of their normals, and their dual vectors."""
-
-    line: Array
-    orthonormal: Array
-    dual: Array
-
-    @classmethod
-    def of(cls, side: Array, normals: Array) -> Span:
-        line = np.flatnonzero(side == 0)
-        N = normals[line]
-        if not len(line):
-            return cls(line, N, N)
-        U, s, Vt = np.linalg.svd(N, full_matrices=False)
-        rank = int((s > 1e-12 * s[0]).sum())
-        return cls(line, Vt[:rank], (U[:, :rank] / s[:rank]) @ Vt[:rank])
-
-
-@dataclass(frozen=True, eq=False)
-class Sliding:
-    """Which neuron slides on which line, one entry each, sorted by neuron.
-
-    `start[i] : start[i + 1]` are the rows of `orthonormal` that span the normals of neuron i; `dual` gives the pull
-    along each normal that keeps the neuron on all of its hyperplanes, tau = -dual . g0.
-    """
-
-    neuron: Array
-    line: Array
-    start: Array
-    orthonormal: Array
-    dual: Array
-    count: Array
-
-    @classmethod
-    def of(cls, spans: list[Span]) -> Sliding:
-        count = np.array([len(span.line) for span in spans])
-        busy = [span for span in spans if len(span.line)] or spans[:1]
-        return cls(
-            np.repeat(np.arange(len(spans)), count),
-            np.concatenate([span.line for span in busy]),
-            np.concatenate([[0], np.cumsum([len(span.orthonormal) for span in spans])]),
-            np.concatenate([span.orthonormal for span in busy]),
-            np.concatenate([span.dual for span in busy]),
-            count,
-        )
-
-    def project(self, V: Array) -> Array:
-        """Unit vectors on the hyperplanes."""
-        V = V.copy()
-        if len(self.line):
-            project(V, self.orthonormal, self.start)
-        return V / np.linalg.norm(V, axis=1, keepdims=True)
 
 
 @dataclass(eq=False)
@@ -161,7 +109,8 @@ class Flow:
 
     def advance(self, limit: float = np.inf) -> None:
         """One step, or the part of it up to the first event, but not beyond the time `limit`."""
-        step = min(self.step, limit - self.time)
+        growth = float(np.abs(self.state.ratios * (self.state.directions * self.pull).sum(axis=1)).max())
+        step = min(self.step, limit - self.time, FASTEST / max(growth, TINY))
         while True:
             out = self._try(step)
             error = self._error(out)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from extremal.design import Array
-from extremal.flow.fate import fate
+from extremal.flow.fate import Fate, fate
 from extremal.flow.integrate import Flow
 from extremal.programs.margin import margin_program_on
 
@@ -171,11 +171,16 @@ def _at_rest(flow: Flow, v: Array, sign: float, lam: Array) -> Cell:
 
     Rows without weight do not pull, and so do not stop it: their sides are those of where it ends.
     """
-    end = fate(v, _sides(flow, v), sign, lam, flow.X, flow.lines, walls(flow))
+    end = _rest(flow, v, sign, lam)
     side = _sides(flow, sign * end.pull)
     heavy = flow.lines.heavy(lam + walls(flow))
     side[heavy] = end.side[heavy]
     return Cell(sign, side)
+
+
+def _rest(flow: Flow, v: Array, sign: float, lam: Array) -> Fate:
+    """The walk of `_at_rest`."""
+    return fate(v, _sides(flow, v), sign, lam, flow.X, flow.lines, walls(flow))
 
 
 def _sides(flow: Flow, v: Array) -> Array:
@@ -266,7 +271,7 @@ def _objection(flow: Flow, limit: Limit, cells: list[Cell]) -> str:
         z = flow.lines.normals[heavy] @ v
         if np.any(cell.side[heavy] * z < -TOLERANCE):
             return "a neuron is about to cross a row"
-        if _at_rest(flow, v, cell.sign, lam).key(lam, flow) != cell.key(lam, flow):
+        if np.abs(cell.sign * _rest(flow, v, cell.sign, lam).pull - v).max() > TOUCH:
             return "a neuron is about to stop sliding"
     return ""
 
