@@ -264,7 +264,8 @@ def _stuck(evidence: Evidence, margins: Array) -> str:
         if len(unseen):
             return f"without separating: no neuron is active on {_rows(unseen)}, and none will ever be"
     wrong = np.flatnonzero(margins <= 0)
-    return f"without separating: nothing moves any more, and not classified: {_rows(wrong)}" if len(wrong) else ""
+    are = "is" if len(wrong) == 1 else "are"
+    return f"without separating: nothing moves any more, and {_rows(wrong)} {are} misclassified" if len(wrong) else ""
 
 
 def _rows(index: Array) -> str:

@@ -40,12 +40,17 @@ def plot_directions(trajectory: Trajectory, ax: Axes | None = None, *, view: Vie
     Triangles mark the ends, up for positive and down for negative output weights; their area is the neuron's share of
     the mass. Neurons that die out are thin.
 
-    Parameters ---------- trajectory : Trajectory ax : Axes, optional Of three dimensions for the globe. view :
-    {"unrolled", "circle", "discs", "globe", "projection"}, optional In the plane the angle against tau (the default) or
-    the circle with time as radius; in space both hemispheres as discs of equal area (the default; the first is centred
-    at the mean direction), or the globe in three dimensions, where what is behind is pale. Small teeth on a hyperplane
-    point to the side on which the row is active. In any dimension, and by default above three, the orthogonal
-    projection onto the two leading principal directions of the final neurons, weighted by mass.
+    Parameters
+    ----------
+    trajectory : Trajectory
+    ax : Axes, optional
+        Of three dimensions for the globe.
+    view : {"unrolled", "circle", "discs", "globe", "projection"}, optional
+        In the plane the angle against tau (the default) or the circle with time as radius; in space both hemispheres as
+        discs of equal area (the default; the first is centred at the mean direction), or the globe in three dimensions,
+        where what is behind is pale. Small teeth on a hyperplane point to the side on which the row is active. In any
+        dimension, and by default above three, the orthogonal projection onto the two leading principal directions of
+        the final neurons, weighted by mass.
 
     Returns
     -------
