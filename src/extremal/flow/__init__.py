@@ -132,8 +132,8 @@ def flow(
 
     The flow is that of Clarke's subgradients, followed through alignment, separation and sliding to t = infinity. There
     theta / |theta| is a stationary point of  P* = min 1/2 |theta|^2 subject to y_k f(x_k) >= 1,  and it is the global
-    optimum if its multiplier satisfies g(lam) <= 1, and only then if it has no other. For the squared loss the limit is a network that
-    interpolates, and the question is whether it is the smallest.
+    optimum if its multiplier satisfies g(lam) <= 1, and only then if it has no other. For the squared loss the limit is
+    a network that interpolates, and the question is whether it is the smallest.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class FlowStatistics:
         for seed, result in zip(self.seeds, self.results, strict=True):
             finite = np.isfinite(result.value)
             value = f"{result.value:.9g}" if finite else "-"
-            excess = f"{100 * max(round(result.value / self.best - 1, 12), 0.0):.3g} %" if finite else "-"
+            excess = f"{100 * max(round(result.value / self.best - 1, 9), 0.0):.3g} %" if finite else "-"
             gauge = f"{result.gauge.upper:.6f}" if result.gauge is not None else "-"
             lines.append(
                 f"{seed:4d}  {name_of(result.verdict):<14}{value:>15} {excess:>10} {gauge:>10} "
