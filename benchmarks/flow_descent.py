@@ -94,7 +94,7 @@ def rhs(quick: bool, pictures: Path | None) -> Iterator[str]:
         ],
     )  # fmt: skip
     for case in cases:
-        yield f"{case.name}, gap to the flow's limit after so many steps, best step of each rule first:\n"
+        yield f"{case.name}, gap to the flow's limit after so many steps, every rule at its best step:\n"
         yield descent_table(case, first, second)
     yield "SciPy's solve_ivp on the field without events (`rtol=1e-6, atol=1e-9`):\n"
     rows = [scipy_row(case, name, budget) for case in cases for name in ("RK45", "Radau", "LSODA")]
