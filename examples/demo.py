@@ -1,4 +1,4 @@
-"""Fit three data sets that scikit-learn ships, print what was proved about them, and draw pictures into out/.
+"""Fit three data sets that scikit-learn ships, follow a gradient flow, print what was proved, draw pictures into out/.
 
 python examples/demo.py
 """
@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from extremal import ReLUClassifier, ReLURegressor, plotting
+from extremal import ReLUClassifier, ReLURegressor, datasets, flows, plotting
 
 OUT = Path("out")
 CASES = (
@@ -55,6 +55,8 @@ def main() -> None:
     )
     draw_one_feature()
     draw_two_features()
+    with console.status("following the gradient flow ..."):
+        follow(console)
     console.print("Pictures:", *sorted(str(path) for path in OUT.glob("*.png")), sep="\n  ")
 
 
@@ -93,6 +95,16 @@ def draw_two_features() -> None:
     data = load_iris(as_frame=True)
     X, y = data.data[["petal length (cm)", "petal width (cm)"]], data.target
     draw(plotting.fit_2d(ReLUClassifier(alpha=1e-3, time_limit=5).fit(X, y), X, y), "iris_petals.png")
+
+
+def follow(console: Console) -> None:
+    """Where backpropagation ends without a penalty, on eight points with random labels."""
+    X, y = datasets.gaussian_labels(8, 3, random_state=4)
+    runs = flows(X, y, width=30, seeds=8)
+    console.print(f"Gradient flow on eight random labels: {runs.sentence}.\n")
+    figure = plotting.plot_flow(runs.results[2].trajectory, optimum=runs.best)
+    figure.savefig(OUT / "flow.png", dpi=100)
+    plt.close(figure)
 
 
 def draw(axes: Any, name: str) -> None:
