@@ -2,7 +2,7 @@
 
 The recorded part ends when the smallest margin reaches `COLD`. Beyond it the softmax that makes the multiplier is as
 good as a minimum, and what is left are slow exchanges of mass, (|theta|^2)^(|g| - 1) for a neuron of growth |g|. They
-are followed at that temperature, the norms divided by a common factor after every step, to any |theta|.
+are followed at that temperature, with |theta| held and its growth noted, to any |theta|.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ Progress = Callable[[Moment], None]
 
 #: The smallest margin at which the temperature is frozen, and the log |theta|^2 at which the slow motion is given up.
 COLD, FARTHEST = 1e4, 5000.0
+#: By how much the logarithm of the margin may drift from there, and an offset that only says that nothing is recorded.
+WARMER, TRACE = 1.0, 1e-12
 #: |theta|^2 grows by this factor between two looks for the limit.
 LOOK = 3.0
 #: Steps between two looks, which double while the looks show nothing.
@@ -214,8 +216,11 @@ class _Watch:
             flow.leap(np.where(limit.members < 0, 0.5 * (limit.growth - 1), 0.0) * wait.min(), wait.min(), limit.value)
 
     def cool(self, until: float) -> None:
-        """Keep the smallest margin at `COLD` from where it has been reached, unless more is to be recorded."""
-        spare = 2 * self.log_norm - np.log(2 * max(until, 1e-300))
-        excess = min(np.log(self.margin / COLD), spare) if self.margin > 0 else 0.0
-        if excess > 0:
-            self.flow.shrink(0.5 * excess)
+        """Hold the smallest margin near `COLD` from where it has been reached, unless more is to be recorded."""
+        flow = self.flow
+        recorded = 2 * self.log_norm >= np.log(2 * max(until, 1e-300))
+        if not flow.offset and (self.margin < COLD or not recorded):
+            return
+        if not flow.offset or abs(np.log(max(self.margin, 1e-300) / COLD)) > WARMER:
+            flow.shrink(0.5 * np.log(max(self.margin, 1.0) / COLD) or TRACE)
+        flow.freeze()

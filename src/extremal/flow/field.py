@@ -264,8 +264,9 @@ def rosenbrock(
     step: float,
     loss: int,
     total: float,
+    drift: float = 0.0,
 ) -> Any:
-    """One step of Rodas4 with the patterns and the sliding sets held fixed.
+    """One step of Rodas4 with the patterns and the sliding sets held fixed; all log norms move by -drift besides.
 
     Returns the new state, the error estimate of it, that of the outputs weighted by |lam|, and the two coefficients of
     the continuous output  (1 - s) y0 + s (y1 + (1 - s) (c3 + s c4)).
@@ -273,6 +274,7 @@ def rosenbrock(
     m, d = V.shape
     E = 1.0 / (GAMMA * step)
     dV, da, dk, _, lam, _, slope, Z, G, h = field(X, y, D, acting, normals, start, V, a, kappa, loss, total)
+    da = da - drift
     share = np.abs(lam) * acting
     sample = np.flatnonzero(acting if loss == SQUARED else share > NEGLIGIBLE)
     ys, lams, slopes = y[sample], lam[sample], slope[sample]
@@ -291,6 +293,7 @@ def rosenbrock(
             k1 += A[j, i] * Uk[i]
         if j > 0:
             dV, da, dk, _, _, _, _, _, _, _ = field(X, y, D, acting, normals, start, V1, a1, k1, loss, total)
+            da = da - drift
         rV, ra, rk = dV, da, dk
         for i in range(j):
             rV += (C[j, i] / step) * UV[i]

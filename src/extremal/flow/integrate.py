@@ -37,6 +37,8 @@ TOGETHER = 1e-9
 RETURN, CUT = 1e-6, 1e-2
 #: No log norm changes by more in a step: where nothing else limits it, the norm is still seen to grow.
 FASTEST = 1.0
+#: As much as this while |theta| is held and its growth only noted.
+FROZEN = 2.0
 #: What a crossing that is passed may contribute, of the tolerance of a step, and how much slower it may go on.
 PASSED, SLOWER = 0.1, 0.1
 TINY = 1e-100
@@ -70,6 +72,8 @@ class Flow:
         The choice where the flow is not unique.
     offset : float
         log |w| is `state.log_norms` plus this; see `shrink`.
+    drift : float
+        The rate at which `offset` grows instead of the log norms; see `freeze`.
     """
 
     X: Array
@@ -86,6 +90,7 @@ class Flow:
     evaluations: int = 0
     branches: int = 0
     offset: float = 0.0
+    drift: float = 0.0
 
     def __post_init__(self) -> None:
         self.X, self.y = np.ascontiguousarray(self.X), np.ascontiguousarray(self.y)
@@ -111,7 +116,7 @@ class Flow:
 
     def advance(self, limit: float = np.inf) -> None:
         """One step, or the part of it up to the first event, but not beyond the time `limit`."""
-        growth = float(np.abs(self.state.ratios * (self.state.directions * self.pull).sum(axis=1)).max())
+        growth = max(float(np.abs(self._growth() - self.drift).max()), abs(self.drift) / FROZEN)
         step = min(self.step, limit - self.time, FASTEST / max(growth, TINY))
         while True:
             out = self._try(step)
@@ -124,6 +129,7 @@ class Flow:
         self.step = step * min(GROW, 0.9 * max(error, 1e-8) ** -0.25)
         fraction, neurons, lines, leaving, late = self._first_event(out, step)
         self._move(out, fraction, fraction * step, late)
+        self.offset += self.drift * fraction * step
         if leaving:
             neuron, line, side = leaving
             self._leave(neuron, line, side, at_once=fraction < RETURN)
@@ -139,7 +145,7 @@ class Flow:
         self.evaluations += 6
         return rosenbrock(
             self.X, self.y, self.active, self.acting, self.sliding.orthonormal, self.sliding.start,
-            V, a, kappa, step, self.code, self.total,
+            V, a, kappa, step, self.code, self.total, self.drift,
         )  # fmt: skip
 
     def _error(self, out: tuple[Array, ...]) -> float:
@@ -399,6 +405,15 @@ class Flow:
             self.code, self.total,
         )  # fmt: skip
         return da, np.linalg.norm(dV, axis=1)
+
+    def _growth(self) -> Array:
+        """d log |w| / d tau of every neuron."""
+        return self.state.ratios * (self.state.directions * self.pull).sum(axis=1)
+
+    def freeze(self) -> None:
+        """Let |theta| stand still from now on, its growth noted in `offset`: the multiplier keeps its temperature."""
+        mass = np.exp(2 * (self.state.log_norms - self.state.log_norms.max()))
+        self.drift = float(mass @ self._growth() / mass.sum())
 
     def shrink(self, log_factor: float) -> None:
         """Divide all weights by e^log_factor and note it in `offset`: nothing is recorded from now on."""
