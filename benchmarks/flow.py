@@ -42,7 +42,7 @@ FAR = 1e5
 
 
 def orthogonal(quick: bool, pictures: Path | None) -> Iterator[str]:
-    """The limit against theory's closed form."""
+    """The limit against its closed form."""
     seeds = 5 if quick else 50
     rows = []
     for n, d, m in ((10, 2, 20), (20, 4, 40), (50, 10, 50)):

@@ -1,4 +1,4 @@
-"""Cases whose optimum is known in closed form (theory.md 1.11, 2.3, 3.6 - 3.11 in the conventions of this package)."""
+"""Cases whose optimum is known in closed form."""
 
 from __future__ import annotations
 

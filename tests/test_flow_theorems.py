@@ -54,7 +54,7 @@ def test_small_starts_align_with_stationary_points_of_the_correlation(family):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", range(3))
 def test_neurons_of_a_global_limit_are_maximisers_of_the_gauge(family, seed):
-    """Theory 1.6: the neurons of an optimum are extreme points, |lam^T (Xu)_+| = g(lam) = 1."""
+    """Wang & Pilanci (ICLR 2022): the neurons of an optimum are extreme points, |lam^T (Xu)_+| = g(lam) = 1."""
     X, y = FAMILIES[family](seed)
     result = extremal.flow(X, y, width=30, random_state=seed)
     if result.verdict not in (Verdict.GLOBAL, Verdict.NOT_GLOBAL):
