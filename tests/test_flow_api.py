@@ -92,7 +92,7 @@ def assert_kkt(X, y, result):
 @pytest.mark.parametrize(("n", "d", "width"), [(2, 2, 6), (10, 2, 20), (7, 3, 20), (20, 4, 40), (30, 6, 40)])
 @pytest.mark.parametrize("seed", range(3))
 def test_orthogonally_separable_data_have_the_closed_form_as_limit(n, d, width, seed):
-    """Phuong & Lampert (ICLR 2021), Wang & Pilanci (ICLR 2022): any start leads to the global optimum, known to the last digits."""
+    """Phuong & Lampert (ICLR 2021), Wang & Pilanci (ICLR 2022): any start is globally solved, to the last digit."""
     X, y = datasets.orthogonally_separable(n, d, random_state=seed)
     truth = closed_forms.orthogonal_max_margin(X, y)
     result = flow(X, y, width=width, init=1e-4, random_state=seed + 100)
@@ -193,7 +193,7 @@ def test_verdicts_without_a_limit_say_what_is_left_behind():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_two_neurons_that_see_their_classes_suffice(seed):
-    """Wang & Pilanci (ICLR 2022): on orthogonally separable data such a KKT point has g(lam) <= 1, whatever the start."""
+    """Wang & Pilanci (ICLR 2022): such a KKT point has g(lam) <= 1, whatever the start."""
     X, y = datasets.orthogonally_separable(9, 3, random_state=seed)
     rng = np.random.default_rng(seed)
     start = extremal.Network(np.column_stack([X[y > 0].mean(0), X[y < 0].mean(0)]) * rng.uniform(0.1, 2), [1.0, -0.5])
