@@ -217,7 +217,7 @@ def flow(
 def _last_moment(trajectory: Trajectory) -> Moment:
     """What a run shows of itself while its verdict is being proved."""
     last = trajectory[len(trajectory) - 1]
-    size = float(np.logaddexp.reduce(2 * last.state.log_norms + np.log1p(last.state.ratios**2)) / np.log(10))
+    size = last.state.log_size / float(np.log(10))
     margin = 0.0 if trajectory.loss == "squared" else last.normalised_margin
     return Moment("proof", last.time, size, margin)
 

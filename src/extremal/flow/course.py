@@ -132,9 +132,7 @@ class _Watch:
     @property
     def log_norm(self) -> float:
         """log |theta|, without the offset."""
-        a, kappa = self.flow.state.log_norms, self.flow.state.ratios
-        top = float(a.max())
-        return top + 0.5 * float(np.log((np.exp(2 * (a - top)) * (1 + kappa**2)).sum()))
+        return 0.5 * self.flow.state.log_size
 
     @property
     def margin(self) -> float:
@@ -163,20 +161,12 @@ class _Watch:
     def stands_still(self) -> bool:
         """Whether no neuron grows or turns; those that only shrink, and weigh nothing, are buried first."""
         flow = self.flow
-        growth, turning = flow.rates()
-        if flow.loss == "squared":  # the rates are proportional to the residual, which is what may vanish
-            missed = float(np.abs(flow.y - flow.f).max() / np.abs(flow.y).max())
-            growth, turning = growth / max(missed, INTERPOLATED), turning / max(missed, INTERPOLATED)
-        pulls = np.abs(flow.lam) * np.linalg.norm(flow.X, axis=1)
-        scale = float(pulls[flow.acting].max(initial=0.0))
-        if scale > 0 and flow.loss != "squared":
-            growth, turning = growth / scale, turning / scale
+        growth, turning = (rate / self._pull for rate in flow.rates())
         if growth.max(initial=0.0) > STILL or turning[growth > -STILL].max(initial=0.0) > STILL:
             return False
-        balanced = np.abs(flow.state.ratios) == 1.0  # the others come to zero, or change the sign of b, in finite time
-        shrinking = np.flatnonzero((growth < -STILL) & balanced & ~flow.dead)
-        if np.any((growth < -STILL) & ~balanced & ~flow.dead):
-            return False
+        shrinking = np.flatnonzero((growth < -STILL) & ~flow.dead)
+        if np.any(np.abs(flow.state.ratios[shrinking]) != 1.0):
+            return False  # they come to zero, or change the sign of b, in finite time
         if not len(shrinking):
             return True
         mass = np.exp(2 * flow.state.log_norms)
@@ -184,6 +174,15 @@ class _Watch:
             for i in shrinking:
                 flow.bury(int(i))
         return False
+
+    @property
+    def _pull(self) -> float:
+        """What rates are compared with: the residual of the squared loss, which may vanish; else the largest pull."""
+        flow = self.flow
+        if flow.loss == "squared":
+            return max(float(np.abs(flow.y - flow.f).max() / np.abs(flow.y).max()), INTERPOLATED)
+        pulls = np.abs(flow.lam) * np.linalg.norm(flow.X, axis=1)
+        return float(pulls[flow.acting].max(initial=0.0)) or 1.0
 
     def arrived(self, patient: bool = True) -> bool:
         """Whether the flow has been seen closing in on the same KKT point twice."""

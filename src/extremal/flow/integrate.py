@@ -97,7 +97,6 @@ class Flow:
         self.code = LOSSES[self.loss]
         self.total = float(np.abs(self.y).sum())
         self.lines = Lines.of(self.X)
-        self.touched = 0
         self.side = np.sign(self.state.directions @ self.lines.normals.T)
         ties = np.abs(self.state.directions @ self.lines.normals.T) <= TIE
         self.side[ties] = 1.0

@@ -87,6 +87,11 @@ class State:
         return np.sign(self.ratios)
 
     @property
+    def log_size(self) -> float:
+        """log |theta|^2 = log sum_i (|w_i|^2 + b_i^2)."""
+        return float(np.logaddexp.reduce(2 * self.log_norms + np.log1p(self.ratios**2)))
+
+    @property
     def invariants(self) -> Array:
         """|w_i|^2 - b_i^2, constant along the flow, shape (m,)."""
         return np.exp(2 * self.log_norms) * (1 - self.ratios) * (1 + self.ratios)

@@ -298,20 +298,17 @@ class Trajectory:
 
     def _gauge(self, k: int, tol: float, deadline: float) -> GaugeBounds:
         """What can be known of g(lam) by the deadline; the directions of the neurons are starts from below."""
-        from extremal.gauge import bounds_of
+        from extremal.gauge import unscaled_bounds
 
-        design, lam = Design(self.X), self.lam[k]
-        stretch, size = design.magnitude, float(np.abs(lam).max()) or 1.0
-        found = bounds_of(
-            design.scaled(1.0 / stretch),
-            lam[:, None] / size,
+        return unscaled_bounds(
+            Design(self.X),
+            self.lam[k][:, None],
             tol=tol,
             deadline=deadline,
             rng=np.random.default_rng(0),
             near=self.directions[k].T,
             starts=16,
         )
-        return found.scaled(stretch * size)
 
     def _reach(self, k: int) -> float:
         """y^T lam, lowered by what its evaluation may have rounded, or 0."""

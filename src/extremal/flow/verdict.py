@@ -11,7 +11,7 @@ import numpy as np
 from extremal.design import Array, Design
 from extremal.flow.course import Course, Ending
 from extremal.flow.trajectory import Trajectory
-from extremal.gauge import GaugeBounds, GaugeStatus, bounds_of
+from extremal.gauge import GaugeBounds, GaugeStatus, unscaled_bounds
 from extremal.network import Network
 from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
 
@@ -275,18 +275,15 @@ def _rows(index: Array) -> str:
 
 def _gauge(evidence: Evidence, lam: Array, near: Array) -> GaugeBounds:
     """g(lam), from the neurons of the limit on."""
-    design = Design(evidence.X)
     seconds = QUICK if evidence.course.ending is Ending.INTERRUPTED else max(evidence.proof_time, QUICK)
-    stretch, size = design.magnitude, float(np.abs(lam).max())
-    found = bounds_of(
-        design.scaled(1 / stretch),
-        lam[:, None] / size,
+    return unscaled_bounds(
+        Design(evidence.X),
+        lam[:, None],
         tol=0.1 * GLOBAL,
         deadline=time.monotonic() + seconds,
         rng=np.random.default_rng(evidence.random_state),
         near=near,
     )
-    return found.scaled(stretch * size)
 
 
 def _lower_bound(evidence: Evidence, lam: Array) -> float:
@@ -319,20 +316,8 @@ def _result(
     optimum: MinNormResult | None,
     slowest: float,
 ) -> FlowResult:
+    course = evidence.course
     return FlowResult(
-        verdict=verdict,
-        sentence=sentence,
-        network=network,
-        value=value,
-        lam=lam,
-        gauge=gauge,
-        lower=lower,
-        upper=upper,
-        residual=residual,
-        optimum=optimum,
-        slowest=slowest,
-        trajectory=evidence.trajectory,
-        evaluations=evidence.evaluations,
-        seconds=evidence.course.seconds,
-        ending=evidence.course.ending,
-    )
+        verdict, sentence, network, value, lam, gauge, lower, upper, residual, optimum, slowest,
+        evidence.trajectory, evidence.evaluations, course.seconds, course.ending,
+    )  # fmt: skip

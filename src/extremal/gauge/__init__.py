@@ -15,7 +15,7 @@ from extremal.design import Array, Design
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
 
-__all__ = ["GaugeBounds", "GaugeStatus", "SideBound", "bounds_of", "compile_kernels", "gauge"]
+__all__ = ["GaugeBounds", "GaugeStatus", "SideBound", "bounds_of", "compile_kernels", "gauge", "unscaled_bounds"]
 
 
 def gauge(
@@ -57,16 +57,24 @@ def gauge(
     if not np.isfinite(matrix).all():
         raise ValueError("lam contains NaN or infinity")
     compile_kernels()
-    stretch = design.magnitude
-    size = float(np.abs(matrix).max()) or 1.0
     deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
-    found = bounds_of(
-        design.scaled(1.0 / stretch),
-        matrix / size,
-        tol=tol,
-        deadline=deadline,
-        rng=np.random.default_rng(random_state),
-    )
+    return unscaled_bounds(design, matrix, tol=tol, deadline=deadline, rng=np.random.default_rng(random_state))
+
+
+def unscaled_bounds(
+    design: Design,
+    lam: Array,
+    *,
+    tol: float,
+    deadline: float,
+    rng: np.random.Generator,
+    near: Array | None = None,
+    starts: int | None = None,
+) -> GaugeBounds:
+    """`bounds_of` for data and a multiplier (n, c) of any size."""
+    stretch, size = design.magnitude, float(np.abs(lam).max()) or 1.0
+    unit = design.scaled(1.0 / stretch)
+    found = bounds_of(unit, lam / size, tol=tol, deadline=deadline, rng=rng, near=near, starts=starts)
     return found.scaled(stretch * size)
 
 
