@@ -88,7 +88,7 @@ class FlowReport:
             "method": f"{method}, {options['width']} neurons, start of scale {options['init']:g}",
         }
         foot = {
-            "best network": f"{found.best:.9g}" if np.isfinite(found.best) else "none that fits the labels",
+            "best network": f"{found.best:.9g}" if np.isfinite(found.best) else "none of these fits the labels",
             "proven bound": f"{found.lower:.9g}",
             "time": f"{self.seconds:.2f} s",
         }

@@ -88,7 +88,7 @@ def follow(
 ) -> Course:
     """Take the flow to its end, and on until 1/2 |theta|^2 = `until`."""
     began = time.monotonic()
-    watch = _Watch(flow)
+    watch = _Watch(flow, began + time_limit)
 
     def course(ending: Ending) -> Course:
         return Course(ending, watch.limit, watch.gap, time.monotonic() - began)
@@ -122,8 +122,9 @@ def follow(
 class _Watch:
     """What is looked at after every step."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, deadline: float = np.inf) -> None:
         self.flow = flow
+        self.deadline, self.look_time = deadline, 0.0
         self.limit: Limit | None = None
         self.gap = np.inf
         self.found = False
@@ -189,7 +190,11 @@ class _Watch:
         flow, size = self.flow, 2 * (self.flow.offset + self.log_norm)
         if self.margin <= 0 or (patient and (size < self.next_look or flow.steps < self.next_step)):
             return False
-        before, gap_before, self.limit = self.limit, self.gap, limit_of(flow)
+        began = time.monotonic()
+        if began + self.look_time > self.deadline:
+            return False
+        before, gap_before, self.limit = self.limit, self.gap, limit_of(flow, self.deadline)
+        self.look_time = time.monotonic() - began
         found = self.limit.value > 0
         self.gap = upper_bound(flow, self.limit.seen) / self.limit.value - 1 if found else np.inf
         self.patience = FIRST_PATIENCE if found else min(2 * self.patience, LAST_PATIENCE)

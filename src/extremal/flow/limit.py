@@ -18,6 +18,7 @@ wrong active set says nothing about the flow.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,14 +109,19 @@ class Limit:
         return replace(self, masses=self.masses / stretch, lam=self.lam / stretch, value=self.value / stretch)
 
 
-def limit_of(flow: Flow) -> Limit:
-    """The KKT point that the flow is heading for, with every check; `failure` says which one does not hold."""
+def limit_of(flow: Flow, deadline: float = np.inf) -> Limit:
+    """The KKT point that the flow is heading for, with every check; `failure` says which one does not hold.
+
+    No program is begun after the `deadline`, a time of `time.monotonic`.
+    """
     seen = flow.acting
     if not seen.any() or (flow.y * flow.f)[seen].min() <= 0:
         return _nothing(flow, "the samples are not separated")
     for share in SHARES:
         cells = _cells(flow, share)
         for _ in range(CORRECTIONS):
+            if time.monotonic() > deadline:
+                return _nothing(flow, "the time is spent")
             lam, directions, signs, masses = _program(flow, seen, cells)
             if not len(signs):
                 break  # smaller neurons are needed to separate
@@ -151,8 +157,8 @@ def _cells(flow: Flow, share: float) -> list[Cell]:
 def _program(flow: Flow, seen: Array, cells: list[Cell]) -> tuple[Array, Array, Array, Array]:
     """lam (n,), and directions, signs and masses of the neurons, of the convex program over the closure of these cells.
 
-    The flow itself is feasible for it. Samples that no neuron sees have no margin, but they are walls: a neuron that
-    they attract would be on, and pushed back, and the others would see them.
+    With the cells of all its neurons the flow itself is feasible. Samples that no neuron sees have no margin, but they
+    are walls: a neuron that they attract would be on, and pushed back, and the others would see them.
     """
     patterns = flow.lines.active(np.array([np.where(c.side == 0, 1.0, c.side) for c in cells])) > 0
     patterns[:, ~seen] = False
