@@ -66,6 +66,12 @@ def teacher(n: int, d: int, neurons: int = 5, noise: float = 0.1, seed: int = 0)
     return X, standardise(y + noise * rng.standard_normal(n))
 
 
+def random_labels(n: int, d: int, seed: int = 0) -> tuple[Array, Array]:
+    """Gaussian rows of norm about one and Gaussian targets that have nothing to do with them, standardised."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, d)) / np.sqrt(d), standardise(rng.standard_normal(n))
+
+
 def standardise(columns: Array) -> Array:
     """Mean 0 and variance 1; a constant column becomes 0."""
     centred = columns - columns.mean(axis=0)
