@@ -26,8 +26,9 @@ import extremal
 from peers import NotApplicable
 from problems import Array
 
-#: The cells of one side that are worth a least squares problem each, and the rows up to which products are formed.
-MOST_CELLS, MOST_PRODUCTS = 50_000, 30
+#: The cells of one side that are worth a least squares problem each, the rows up to which products are formed, and the
+#: size of X up to which CVXPY makes Shor's relaxation in reasonable time.
+MOST_CELLS, MOST_PRODUCTS, MOST_ENTRIES = 50_000, 30, 20_000
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _few_cells(X: Array, lam: Array) -> bool:
 
 REFERENCES = (
     Reference("chords, as in CROWN", chord, lambda X, lam: True),
-    Reference("Shor, Clarabel", shor, lambda X, lam: X.shape[0] <= 200 and X.shape[1] <= 20),
+    Reference("Shor, Clarabel", shor, lambda X, lam: X.size <= MOST_ENTRIES),
     Reference("Shor with all products, Clarabel", products, lambda X, lam: X.shape[0] <= MOST_PRODUCTS),
     Reference("SCIP (its value, not rigorous)", scip, lambda X, lam: X.shape[0] <= 100),
     Reference("all cells, exact", cells, _few_cells),
