@@ -19,7 +19,7 @@ from extremal.gauge.bounds import GaugeStatus, SideBound
 from extremal.gauge.cells import FEW_ROWS, cell_bound, cell_work, vertices
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
-from extremal.gauge.lifted import Relaxation, lifted_bound, secular
+from extremal.gauge.relaxation import Relaxation, relaxed_bound, secular
 from extremal.gauge.outputs import cone_height, largest_height
 from extremal.gauge.search import upper_bounds
 from extremal.gauge.sides import Side, reduce_side
@@ -113,7 +113,7 @@ def test_every_method_is_above_brute_force(problem: tuple[Array, Array]) -> None
     assume(reduction.side.weights.size > 0)
     side = reduction.side
     exact = brute_force(X, lam) / reduction.scale
-    results = [cell_bound(side, tol=1e-9), lifted_bound(side)]
+    results = [cell_bound(side, tol=1e-9), relaxed_bound(side)]
     if side.rank <= 2:
         results.append(face_bound(side))
     if side.rank >= 2:
@@ -144,7 +144,7 @@ def test_cells_and_the_others_agree(n: int, d: int) -> None:
         if d <= 6:
             other = face_bound(side) if d == 2 else cone_bound(side, tol=1e-8)
             assert cells.upper == pytest.approx(other.upper, rel=3e-8)
-        assert lifted_bound(side).upper >= cells.lower
+        assert relaxed_bound(side).upper >= cells.lower
 
 
 def test_the_vertices_are_those_of_the_zonotope() -> None:
@@ -183,7 +183,7 @@ def test_cones_close_the_gap_and_survive_attack(n: int, d: int) -> None:
     check_sound(X, lam, bounds)
 
 
-def test_lifted_bound_beats_shor() -> None:
+def test_relaxed_bound_beats_shor() -> None:
     cp = pytest.importorskip("cvxpy")
     side = random_side(3, 25, 5)
     A, a = side.rows[side.weights > 0], side.weights[side.weights > 0]
@@ -198,7 +198,7 @@ def test_lifted_bound_beats_shor() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program.solve(solver="CLARABEL")
-        upper = lifted_bound(side).upper
+        upper = relaxed_bound(side).upper
         assert upper >= cone_bound(side, tol=1e-6).lower
         assert upper <= program.value * (1.01 if strong else 1.001)
     assert upper >= program.value * (1 - 1e-6)
@@ -355,8 +355,9 @@ def test_interrupt_leaves_a_valid_interval(shape: tuple[int, int], monkeypatch: 
     def interrupted(*_: object, **__: object) -> SideBound:
         raise KeyboardInterrupt
 
-    for name in ("cone_bound", "lifted_bound", "cell_bound", "face_bound"):
+    for name in ("cone_bound", "relaxed_bound", "cell_bound", "face_bound"):
         monkeypatch.setattr(search, name, interrupted)
+    monkeypatch.setattr(search.Search, "solve", interrupted)
     bounds = upper_bounds(Design(X), lam)
     assert bounds.status is GaugeStatus.INTERRUPTED
     check_sound(X, lam, bounds)

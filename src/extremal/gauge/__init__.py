@@ -6,6 +6,7 @@ Lower bounds come from local ascent (`ascent`), upper bounds from exact and rela
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -19,7 +20,14 @@ __all__ = ["GaugeBounds", "GaugeStatus", "SideBound", "bounds_of", "compile_kern
 
 
 def gauge(
-    X: ArrayLike, lam: ArrayLike, *, tol: float = 1e-6, time_limit: float | None = None, random_state: int = 0
+    X: ArrayLike,
+    lam: ArrayLike,
+    *,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+    random_state: int = 0,
+    method: str = "auto",
+    n_jobs: int = 1,
 ) -> GaugeBounds:
     """g(lam) = max over |u| <= 1 of |lam^T (Xu)_+|, as a proven interval with a witness.
 
@@ -35,6 +43,13 @@ def gauge(
         Seconds; 10 by default. The interval is valid whenever the search ends.
     random_state : int
         Seed of the search from below; it has no influence on what is proved.
+    method : str
+        How the upper bound is found: "cells" (all activation patterns of the rows of positive weight: exact, few rows),
+        "cones" (simplicial cones: low rank), "tree" (branch and bound over the signs of rows: any rank) or
+        "relaxation" (its root by first-order steps: data of any size). By default what suits the rank, the number of
+        rows and the time; the answer says in `method` which one it was.
+    n_jobs : int
+        Threads for the tree; with one the answer is the same every time.
 
     Returns
     -------
@@ -43,7 +58,7 @@ def gauge(
     Raises
     ------
     ValueError
-        If X or lam are not finite, or do not fit together.
+        If X or lam are not finite, or do not fit together, or the method or n_jobs is unknown.
 
     References
     ----------
@@ -56,9 +71,21 @@ def gauge(
         raise ValueError(f"lam must have shape ({design.n},) or ({design.n}, c); its shape is {np.shape(lam)}")
     if not np.isfinite(matrix).all():
         raise ValueError("lam contains NaN or infinity")
+    check_method(method, n_jobs)
     compile_kernels()
     deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
-    return unscaled_bounds(design, matrix, tol=tol, deadline=deadline, rng=np.random.default_rng(random_state))
+    rng = np.random.default_rng(random_state)
+    return unscaled_bounds(design, matrix, tol=tol, deadline=deadline, rng=rng, method=method, n_jobs=n_jobs)
+
+
+def check_method(method: str, n_jobs: int) -> None:
+    """Raise ValueError for a method or a number of threads that does not exist."""
+    from extremal.gauge.search import METHODS
+
+    if method not in ("auto", *METHODS):
+        raise ValueError(f"unknown method {method!r}; choose 'auto' or one of {', '.join(METHODS)}")
+    if isinstance(n_jobs, bool) or n_jobs != int(n_jobs) or n_jobs < 1:
+        raise ValueError(f"n_jobs must be a positive integer, not {n_jobs!r}")
 
 
 def unscaled_bounds(
@@ -70,11 +97,15 @@ def unscaled_bounds(
     rng: np.random.Generator,
     near: Array | None = None,
     starts: int | None = None,
+    method: str = "auto",
+    n_jobs: int = 1,
 ) -> GaugeBounds:
     """`bounds_of` for data and a multiplier (n, c) of any size."""
     stretch, size = design.magnitude, float(np.abs(lam).max()) or 1.0
     unit = design.scaled(1.0 / stretch)
-    found = bounds_of(unit, lam / size, tol=tol, deadline=deadline, rng=rng, near=near, starts=starts)
+    found = bounds_of(
+        unit, lam / size, tol=tol, deadline=deadline, rng=rng, near=near, starts=starts, method=method, n_jobs=n_jobs
+    )
     return found.scaled(stretch * size)
 
 
@@ -84,6 +115,7 @@ def compile_kernels() -> None:
     from extremal.gauge.cells import FEW_ROWS, cell_bound
     from extremal.gauge.cones import cone_bound
     from extremal.gauge.sides import Side
+    from extremal.gauge.tree import Search
 
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((2 * FEW_ROWS + 4, 4))
@@ -91,6 +123,7 @@ def compile_kernels() -> None:
     side = Side(rows, np.where(np.arange(len(rows)) % 2, 1.0, -1.0) / len(rows), np.zeros(4))
     cell_bound(side, tol=0.1)
     cone_bound(side, tol=0.1, max_nodes=10)
+    Search([side], 0.0, tol=0.1).run(deadline=None, max_nodes=1)
     ascend(Design(rows), side.weights[:, None], rows[:1].T, rounds=1)
 
 
@@ -105,6 +138,9 @@ def bounds_of(
     starts: int | None = None,
     threshold: float | None = None,
     max_nodes: int | None = None,
+    method: str = "auto",
+    n_jobs: int = 1,
+    report: Callable[[float], None] | None = None,
 ) -> GaugeBounds:
     """The interval for a design of moderate scale: from below by ascent, then from above.
 
@@ -132,4 +168,7 @@ def bounds_of(
         witness=witness,
         threshold=threshold,
         max_nodes=max_nodes,
+        method=method,
+        n_jobs=n_jobs,
+        report=report,
     )

@@ -1,8 +1,15 @@
-"""The gauge from above: for each sign the method that suits its rank and its number of convex rows."""
+"""The gauge from above: for each sign the method that suits its rank and its number of convex rows.
+
+Measured costs decide (benchmarks/gauge.py, benchmarks/proof.py): the plane is walked around; a few million
+multiplications pay for all cells in any rank; cones win up to rank five, the more the more rows there are; from rank
+six on, and where cones or cells do not finish, the tree of signs. Where even one node of that is too large, a
+relaxation by first-order steps is all.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,12 +19,16 @@ from extremal.gauge.bounds import GaugeBounds, GaugeStatus, SideBound
 from extremal.gauge.cells import MOVED, cell_bound, cell_work
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
-from extremal.gauge.lifted import lifted_bound
 from extremal.gauge.outputs import MANY_OUTPUTS, largest_height
-from extremal.gauge.sides import EPS, Side, reduce_side
+from extremal.gauge.relaxation import relaxed_bound
+from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
+from extremal.gauge.tree import Search, node_work
 
 #: Up to this rank the sphere is divided into cones.
-CONE_RANK = 6
+CONE_RANK = 5
+
+#: What can be asked for by name.
+METHODS = ("cells", "cones", "tree", "relaxation")
 
 #: Cells are visited at once if they cost no more multiplications than this; otherwise if the cones did not finish.
 QUICK_WORK = 2e7
@@ -48,6 +59,9 @@ class Options:
     lower: float
     threshold: float | None
     max_nodes: int | None
+    method: str = "auto"
+    n_jobs: int = 1
+    report: Callable[[float], None] | None = None
 
     def until(self, share: float) -> float | None:
         """The time when a share of what remains is spent."""
@@ -62,6 +76,10 @@ class Options:
         left = np.inf if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
         nodes = np.inf if self.max_nodes is None else self.max_nodes
         return min(WORK_OF_A_NODE * nodes, WORK_PER_SECOND * left)
+
+    def decided_by(self, lower: float) -> bool:
+        """Whether this lower bound answers the question of the threshold."""
+        return self.threshold is not None and lower > self.threshold
 
     @property
     def target(self) -> float:
@@ -79,6 +97,9 @@ def upper_bounds(
     witness: Array | None = None,
     threshold: float | None = None,
     max_nodes: int | None = MOST_NODES,
+    method: str = "auto",
+    n_jobs: int = 1,
+    report: Callable[[float], None] | None = None,
 ) -> GaugeBounds:
     """lower <= g(lam) = max over |u| <= 1 of |lam^T (Xu)_+|_2 <= upper, with a proven upper end.
 
@@ -95,7 +116,13 @@ def upper_bounds(
     threshold : float, optional
         Stop as soon as upper <= threshold or lower > threshold is known.
     max_nodes : int, optional
-        The largest number of cones to split, for each sign.
+        The largest number of cones to split, for each sign; of cells and of signs as many as cost the same.
+    method : str
+        "auto", or one of METHODS.
+    n_jobs : int
+        Threads of the tree of signs.
+    report : callable, optional
+        Is told upper bounds while they fall.
 
     Returns
     -------
@@ -106,7 +133,7 @@ def upper_bounds(
     multiplier = np.asarray(lam, dtype=np.float64).reshape(design.n, -1)
     start = np.ones(design.d) if witness is None else np.asarray(witness, dtype=np.float64)
     known = max(float(lower), attained(design, multiplier, start))
-    options = Options(tol, deadline, known, threshold, max_nodes)
+    options = Options(tol, deadline, known, threshold, max_nodes, method, n_jobs, report)
     try:
         if multiplier.shape[1] > 1:
             return several_outputs(design, multiplier, options, start)
@@ -147,56 +174,97 @@ def both_sides(design: Design, c: Array, options: Options, start: Array) -> Side
     if reduction is None:
         return Sides((0.0, 0.0), [], GaugeStatus.EXACT, "zero")
     side = reduction.side
-    lower = options.lower / reduction.scale
-    threshold = options.threshold
+    options = reduction_options(reduction, options)
+    signed = [Side(side.rows, sign * side.weights, sign * side.linear) for sign in (1.0, -1.0)]
+    bounds = [trivial_bound(s) for s in signed]
+    methods: list[str] = []
+    try:
+        for i, share in ((0, 0.5), (1, 1.0)):
+            current = replace(options, deadline=options.until(share))
+            bounds[i], used = one_side(signed[i], current, reduction.coordinates(start))
+            options = replace(options, lower=max(options.lower, bounds[i].lower))
+            methods += used
+            if bounds[i].status is GaugeStatus.INTERRUPTED:
+                raise KeyboardInterrupt
+        still_open = [i for i in (0, 1) if not is_settled(bounds[i], options)]
+        if still_open and not (options.decided_by(options.lower) or options.method in ("cells", "cones")):
+            found, used = together([signed[i] for i in still_open], options)
+            for i, bound in zip(still_open, found, strict=True):
+                bounds[i] = tighter(bounds[i], bound)
+            methods += used
+    except KeyboardInterrupt:
+        bounds = [replace(bound, status=GaugeStatus.INTERRUPTED) for bound in bounds]
+    uppers = [reduction.scale * (bound.upper + reduction.slack) * (1 + 8 * EPS) for bound in bounds]
+    directions = [reduction.direction(bound.u) for bound in bounds]
+    name = ", ".join(dict.fromkeys(methods)) or "trivial"
+    return Sides((uppers[0], uppers[1]), directions, worst([bound.status for bound in bounds]), name)
+
+
+def reduction_options(reduction: Reduction, options: Options) -> Options:
+    """The options in the units of the Side."""
+    threshold, report = options.threshold, options.report
     if threshold is not None:
         threshold = max(threshold / reduction.scale * (1 - 16 * EPS) - reduction.slack, 0.0)
-    uppers, directions, statuses, methods = [], [], [], []
-    for sign, share in ((1.0, 0.5), (-1.0, 1.0)):
-        interrupted = GaugeStatus.INTERRUPTED in statuses
-        current = replace(
-            options, deadline=0.0 if interrupted else options.until(share), lower=lower, threshold=threshold
-        )
-        signed = Side(side.rows, sign * side.weights, sign * side.linear)
-        bound, method = one_side(signed, current, reduction.coordinates(start))
-        lower = max(lower, bound.lower)
-        uppers.append(reduction.scale * (bound.upper + reduction.slack) * (1 + 8 * EPS))
-        directions.append(reduction.direction(bound.u))
-        statuses.append(bound.status)
-        methods.append(method)
-    return Sides((uppers[0], uppers[1]), directions, worst(statuses), " and ".join(dict.fromkeys(methods)))
+
+    def tell(upper: float) -> None:
+        if report is not None:
+            report(reduction.scale * (upper + reduction.slack) * (1 + 8 * EPS))
+
+    return replace(
+        options,
+        lower=options.lower / reduction.scale,
+        threshold=threshold,
+        report=None if report is None else tell,
+    )
 
 
-def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:
-    """The bound of one side and the name of the method; Ctrl-C leaves the sum of the positive weights."""
-    try:
-        return dispatch(side, options, start)
-    except KeyboardInterrupt:
-        u = np.ones(side.rank)
-        return SideBound(max(side.value(u), 0.0), side.trivial + side.rounding, u, GaugeStatus.INTERRUPTED), "trivial"
+def trivial_bound(side: Side) -> SideBound:
+    """What is known without any search: the sum of the positive weights."""
+    u = np.ones(side.rank)
+    return SideBound(max(side.value(u), 0.0), side.trivial + side.rounding, u, GaugeStatus.RELAXATION)
 
 
-def dispatch(side: Side, options: Options, start: Array) -> tuple[SideBound, str]:
-    """Faces in the plane; cones for rank <= 6 and cells, the cheaper first; else the lifted relaxation."""
+def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, list[str]]:
+    """The searches that look at one side alone: faces in the plane, cones, cheap cells."""
     if side.weights.size == 0:
         length = float(np.linalg.norm(side.linear))
-        return SideBound(length, length + side.rounding, side.linear, GaugeStatus.EXACT), "linear"
-    if side.rank <= 2:
-        return face_bound(side), "faces"
+        return SideBound(length, length + side.rounding, side.linear, GaugeStatus.EXACT), ["linear"]
+    if side.rank <= 2 and options.method == "auto":
+        return face_bound(side), ["faces"]
     work = cell_work(side)
-    searches = [("cells", by_cells)] if work <= options.affordable else []
-    if side.rank <= CONE_RANK:
-        searches.insert(1 if work <= QUICK_WORK else 0, ("cones", by_cones))
-    bound, method = None, ""
-    for name, search in searches:
-        bound = tighter(bound, search(side, work, options, start if bound is None else bound.u))
-        method = f"{method}, {name}".strip(", ")
+    bound = trivial_bound(side)
+    used: list[str] = []
+    for name, search in searches_of(side, work, options):
+        bound = tighter(bound, search(side, work, options, bound.u if used else start))
+        used.append(name)
         if is_settled(bound, options):
-            return bound, method
-    other = lifted_bound(side, deadline=options.deadline, target=options.target)
-    if bound is None:
-        return other, "lifted"
-    return tighter(bound, other), f"{method}, lifted" if other.upper < bound.upper else method
+            break
+    return bound, used
+
+
+def searches_of(side: Side, work: float, options: Options) -> list[tuple[str, Callable[..., SideBound]]]:
+    """The cheaper first. Cells come last where the tree of signs comes before."""
+    cells, cones = ("cells", by_cells), ("cones", by_cones)
+    if options.method != "auto":
+        return [search for search in (cells, cones) if search[0] == options.method]
+    chosen = [cells] if work <= min(options.affordable, np.inf if side.rank <= CONE_RANK else QUICK_WORK) else []
+    if side.rank <= CONE_RANK:
+        chosen.insert(1 if work <= QUICK_WORK else 0, cones)
+    return chosen
+
+
+def together(sides: list[Side], options: Options) -> tuple[list[SideBound], list[str]]:
+    """The tree of signs over all sides, or their relaxation where not even the roots of the tree can be afforded."""
+    work = len(sides) * node_work(sides[0])
+    if options.method == "relaxation" or (options.method == "auto" and work > options.affordable):
+        bounds = [relaxed_bound(side, deadline=options.deadline, target=options.target) for side in sides]
+        return bounds, ["relaxation"]
+    search = Search(sides, options.lower, tol=options.tol, threshold=options.threshold)
+    nodes = np.inf if options.max_nodes is None else options.max_nodes * WORK_OF_A_NODE / node_work(sides[0])
+    status = search.run(
+        deadline=options.deadline, max_nodes=max(nodes, 1.0), n_jobs=options.n_jobs, report=options.report
+    )
+    return search.bounds(status), ["tree"]
 
 
 def by_cells(side: Side, work: float, options: Options, start: Array) -> SideBound:
@@ -230,19 +298,20 @@ def by_cones(side: Side, work: float, options: Options, start: Array) -> SideBou
 
 def is_settled(bound: SideBound, options: Options) -> bool:
     """Whether a search ended with what was asked of it, or by Ctrl-C."""
-    decided = options.threshold is not None and bound.lower > options.threshold
     # nearly parallel rows can end a coordinate descent early: exact in name, but wide
     narrow = bound.upper <= max(options.target, bound.lower * (1 + options.tol)) + 2 * MOVED
-    return (bound.status is GaugeStatus.EXACT and narrow) or bound.status is GaugeStatus.INTERRUPTED or decided
+    return (
+        (bound.status is GaugeStatus.EXACT and narrow)
+        or bound.status is GaugeStatus.INTERRUPTED
+        or options.decided_by(bound.lower)
+    )
 
 
-def tighter(first: SideBound | None, second: SideBound) -> SideBound:
-    """Both bounds together, with the status of the second if it came to an end."""
-    if first is None:
-        return second
+def tighter(first: SideBound, second: SideBound) -> SideBound:
+    """Both bounds together, with the status of the second unless the first search came to its end, or nearer to it."""
     lower, u = max(((b.lower, b.u) for b in (first, second)), key=lambda pair: pair[0])
-    finished = second.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED)
-    return SideBound(lower, min(first.upper, second.upper), u, second.status if finished else first.status)
+    replaced = second.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED) or first.status is GaugeStatus.RELAXATION
+    return SideBound(lower, min(first.upper, second.upper), u, second.status if replaced else first.status)
 
 
 def several_outputs(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
@@ -262,7 +331,7 @@ def several_outputs(design: Design, Lam: Array, options: Options, start: Array) 
         nonlocal lower
         stopped = GaugeStatus.INTERRUPTED in statuses
         deadline = 0.0 if stopped else options.until(share)
-        current = Options(options.tol, deadline, needed * lower, None, nodes)
+        current = Options(options.tol, deadline, needed * lower, None, nodes, options.method, options.n_jobs)
         sides = both_sides(design, reduced @ v, current, start)
         statuses.append(sides.status)
         methods.append(sides.method)
@@ -273,10 +342,9 @@ def several_outputs(design: Design, Lam: Array, options: Options, start: Array) 
         return sides.uppers
 
     def is_enough(upper: float) -> bool:
-        decided = options.threshold is not None and lower > options.threshold
         late = options.deadline is not None and time.monotonic() > options.deadline
         target = max(lower * (1 + options.tol), options.threshold or 0.0)
-        return upper + slack <= target or decided or late or GaugeStatus.INTERRUPTED in statuses
+        return upper + slack <= target or options.decided_by(lower) or late or GaugeStatus.INTERRUPTED in statuses
 
     unlimited = options.max_nodes is None and options.deadline is not None
     upper, ended = largest_height(np.eye(c), ask, is_enough=is_enough, most=None if unlimited else MOST_DIRECTIONS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from extremal.design import Array, Design
 
@@ -127,3 +128,9 @@ def merge_parallel(rows: Array, weights: Array) -> tuple[Side, float]:
     slack += float(np.abs(plus + minus)[~kept].sum())
     normals = np.where(flip, -1.0, 1.0)[:, None] * normals
     return Side(np.ascontiguousarray(normals[kept]), (plus + minus)[kept], linear), slack
+
+
+@cache
+def one_thread() -> ThreadpoolController:
+    """The linear algebra libraries: products this small are slower on several threads."""
+    return ThreadpoolController()

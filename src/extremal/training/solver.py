@@ -13,7 +13,6 @@ from extremal.design import Array
 from extremal.gauge import GaugeStatus, bounds_of
 from extremal.gauge.ascent import Candidates, ascend, distinct, random_starts
 from extremal.gauge.outputs import MANY_OUTPUTS
-from extremal.gauge.search import CONE_RANK
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_amplitudes
 from extremal.training.atoms import Atoms
@@ -45,6 +44,8 @@ UNPROVABLE_GAIN = 1e-5
 PROOF_NODES, LONGEST_PROOF, LONGEST_RELAXATION = 150_000, 30.0, 5.0
 #: Newton steps from a fine level to the ties and from the coarsest one, roughly; multiplications in a second of one.
 STEPS_DOWN, PATH_STEPS, WORK_PER_SECOND = 20, 60, 4e10
+#: Up to this rank a search closes the gap on most data; beyond, the tree of signs may or may not.
+LOW_RANK = 6
 #: A round of exploration that gains less than this fraction ends it, if there is time for Newton's method.
 EXPLORED = 5e-4
 #: A violation below this fraction of beta needs its neuron added, not a new search.
@@ -105,7 +106,7 @@ class Run:
     @property
     def bounds_are_exact(self) -> bool:
         """Whether a search can close the gap: low rank, and not too many outputs. Elsewhere a relaxation is all."""
-        return self.problem.design.d <= CONE_RANK and self.problem.loss.shape[1] <= MANY_OUTPUTS
+        return self.problem.design.d <= LOW_RANK and self.problem.loss.shape[1] <= MANY_OUTPUTS
 
     @property
     def search_share(self) -> float:
@@ -179,15 +180,14 @@ def train(run: Run, start: Atoms | None) -> Status:
         settle_ties(run)
         if not run.proof:
             return Status.CONVERGED if converged else Status.TIME_LIMIT
-        if run.bounds_are_exact and prove(run, stop_at_violators=True):
+        if prove(run, stop_at_violators=True):
             return Status.OPTIMAL
         idle = idle + 1 if before - run.value < 0.1 * run.tol * run.value else 0
-        if not run.bounds_are_exact or run.violation <= run.least_violation or idle == PATIENCE or run.search_is_over():
+        if run.violation <= run.least_violation or idle == PATIENCE or run.search_is_over():
             break
         search_again = run.violation > SLIGHT
         add_witness(run)
-    stopped_early = run.bounds_are_exact and run.violation > run.least_violation
-    if (stopped_early or not run.bounds_are_exact) and prove(run, stop_at_violators=False):
+    if run.violation > run.least_violation and prove(run, stop_at_violators=False):
         return Status.OPTIMAL
     return Status.CONVERGED if converged else Status.TIME_LIMIT
 

@@ -1,4 +1,4 @@
-"""The gauge from above in any dimension: Shor's relaxation, through its dual.
+"""The gauge from above for data of any size: Shor's relaxation, through its dual and without second derivatives.
 
 On |u| <= 1, with z_i = x_i^T u and any w_i > 0, gamma_i >= 0, |s_i| + gamma_i <= 1, |g_i| <= 1,
 
@@ -13,6 +13,9 @@ Any multipliers give a bound. They are improved by a quasi-Newton method on the 
 -mu logdet(nu I - G), whose gradient is that of a primal point (u, U), U = u u^T + mu (nu I - G)^{-1}; at the
 optimum several eigenvalues of nu I - G vanish, so the bound itself is not smooth there. With g_i = x_i this
 is Shor's relaxation; free g_i make it stronger.
+
+The interior-point method of `interior` finds the same bound more precisely where its Newton matrix, of order d^2 / 2,
+is not too large.
 """
 
 from __future__ import annotations
@@ -20,14 +23,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from extremal.design import Array
 from extremal.gauge.bounds import GaugeStatus, SideBound
-from extremal.gauge.sides import EPS, Side
+from extremal.gauge.sides import EPS, Side, one_thread
 
 #: The largest |log w_i|.
 WIDEST = 12.0
@@ -263,13 +265,7 @@ def quasi_newton(gradient: Array, history: list[tuple[Array, Array, float]], met
     return result
 
 
-@cache
-def one_thread() -> ThreadpoolController:
-    """The linear algebra libraries: products this small are slower on several threads."""
-    return ThreadpoolController()
-
-
-def lifted_bound(side: Side, *, deadline: float | None = None, target: float = 0.0, steps: int = 150) -> SideBound:
+def relaxed_bound(side: Side, *, deadline: float | None = None, target: float = 0.0, steps: int = 150) -> SideBound:
     """m <= upper by the relaxation; a first bound is at hand at once, and later ones are better.
 
     Parameters

@@ -1,0 +1,280 @@
+"""The gauge in any rank: branch and bound over the signs of x_i . u, best bound first, both signs of lam in one tree.
+
+A node is a set of rows whose signs are fixed; its bound is Shor's relaxation (`interior`, `majorant`). Fixing the sign
+of a row makes its term linear, and adds a half-space that tightens all other terms. The row to branch on is the one
+of positive weight whose term the relaxation overestimates most, c_i (sqrt(x_i^T U x_i) - |x_i . u|): measured against
+splits along the widest direction of U, splits by negative rows and weighted mixtures, this is the best by far.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from extremal.design import Array, Design
+from extremal.gauge.ascent import ascend
+from extremal.gauge.bounds import GaugeStatus, SideBound
+from extremal.gauge.interior import ITERATIONS, interior_point
+from extremal.gauge.sides import Side, one_thread
+
+#: A node that stays open is solved to this fraction of its excess over the cutoff.
+ACCURACY = 0.05
+
+#: The first nodes start an ascent from their u, and later one in so many.
+FIRST_ASCENTS, ASCENT_EVERY = 32, 16
+
+#: Open nodes at most: their memory is small, but not nothing.
+MOST_OPEN = 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Multipliers:
+    """What proves the bound of a node: see :func:`extremal.gauge.majorant.bound_of_multipliers`.
+
+    `positive` and `negative` are the rows whose sign is open; w (p,), slope (m,), E (m, d) belong to them, force (k,),
+    H (k, d) and pairs (k (k - 1) / 2,) to the half-spaces.
+    """
+
+    positive: Array
+    negative: Array
+    w: Array
+    slope: Array
+    E: Array
+    force: Array
+    H: Array
+    pairs: Array
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A side and the signs of some rows, as a chain to the root; `branch` is the row to fix next, or -1."""
+
+    side: int
+    parent: Node | None = None
+    row: int = -1
+    sign: float = 0.0
+    bound: float = np.inf
+    branch: int = -1
+    children: tuple[Node, Node] | None = None
+    multipliers: Multipliers | None = None
+
+    def path(self) -> tuple[list[int], list[float]]:
+        """The fixed rows and their signs, from the root."""
+        rows: list[int] = []
+        signs: list[float] = []
+        node = self
+        while node.parent is not None:
+            rows.append(node.row)
+            signs.append(node.sign)
+            node = node.parent
+        return rows[::-1], signs[::-1]
+
+    def split(self) -> tuple[Node, Node]:
+        """The node's children, with the sign of the row `branch` fixed."""
+        first, second = (Node(self.side, self, self.branch, sign, self.bound) for sign in (1.0, -1.0))
+        self.children, self.multipliers = (first, second), None
+        return first, second
+
+    def leaves(self) -> Iterator[Node]:
+        """The leaves below the node, in preorder, the positive side of a row first."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            if node.children is None:
+                yield node
+            else:
+                stack += node.children[::-1]
+
+
+@dataclass(eq=False)
+class Search:
+    """The state of a branch and bound: it can be stopped at any time, and continued.
+
+    Attributes
+    ----------
+    sides : list of Side
+        The same rows with different weights; f is bounded on all of them together.
+    lower : float
+        The best value known, attained at `u` on the side `where`.
+    roots : list of Node
+    heap : list
+        The open nodes, the largest bound first.
+    closed : list of float
+        For each side the largest bound of the nodes that were closed.
+    keep : bool
+        Whether the leaves keep their multipliers.
+    """
+
+    sides: list[Side]
+    lower: float
+    tol: float = 1e-6
+    threshold: float | None = None
+    keep: bool = False
+    u: Array = field(init=False)
+    where: int = -1
+    nodes: int = 0
+    iterations: int = 0
+    roots: list[Node] = field(default_factory=list)
+    heap: list[tuple[float, int, Node]] = field(default_factory=list)
+    closed: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        first, second = np.triu_indices(self.rank)
+        rows = self.sides[0].rows
+        self.features = rows[:, first] * rows[:, second] * np.where(first == second, 1.0, 2.0)
+        self.design = Design(rows)
+        self.u = np.zeros(self.rank)
+        self.roots = [Node(s, bound=side.trivial) for s, side in enumerate(self.sides)]
+        self.closed = [0.0] * len(self.sides)
+
+    @property
+    def rank(self) -> int:
+        return self.sides[0].rank
+
+    @property
+    def cutoff(self) -> float:
+        """A node with a bound this small is closed; what rounding may add to a bound stays below it."""
+        return max(self.lower * (1 + self.tol), self.threshold or 0.0) - 2 * self.sides[0].rounding
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a value above the threshold is known."""
+        return self.threshold is not None and self.lower > self.threshold
+
+    @property
+    def upper(self) -> float:
+        return max(self.upper_of(s) for s in range(len(self.sides)))
+
+    def upper_of(self, side: int) -> float:
+        """The proven bound on one side; for both together, `upper` is faster."""
+        still = max((node.bound for _, _, node in self.heap if node.side == side), default=0.0)
+        return max(still, self.closed[side]) + self.sides[side].rounding
+
+    def solve(self, node: Node) -> tuple[float, int, Array, Multipliers | None]:
+        """(bound, iterations, u, multipliers) of a node; sets nothing but the row to branch on."""
+        side = self.sides[node.side]
+        rows, signs = node.path()
+        open_ = np.ones(side.weights.size, dtype=bool)
+        open_[rows] = False
+        positive = np.flatnonzero(open_ & (side.weights > 0))
+        negative = np.flatnonzero(open_ & (side.weights < 0))
+        p, m, k, d = positive.size, negative.size, len(rows), self.rank
+        A = np.array(signs)[:, None] * side.rows[rows] if k else np.zeros((0, d))
+        linear = side.linear + 0.5 * (side.weights * open_) @ side.rows
+        linear += np.maximum(np.array(signs), 0.0) * side.weights[rows] @ side.rows[rows] if k else 0.0
+        P, cp = side.rows[positive], side.weights[positive]
+        multipliers = (
+            np.ones(p), np.zeros(m), np.zeros((m, d)), np.zeros(k), np.zeros((k, d)), np.zeros(k * (k - 1) // 2)
+        )  # fmt: skip
+        u, root = np.zeros(d), np.zeros(p)
+        bound, _, iterations = interior_point(
+            P, side.rows[negative], A, self.features[positive], cp, -side.weights[negative], linear,
+            self.cutoff, ACCURACY, ITERATIONS, multipliers, (u, root),
+        )  # fmt: skip
+        excess = cp * (root - np.abs(P @ u))
+        node.branch = int(positive[np.argmax(excess)]) if p else -1
+        kept = Multipliers(positive, negative, *multipliers) if self.keep and np.isfinite(bound) else None
+        return bound, iterations, u, kept
+
+    def settle(self, node: Node, solved: tuple[float, int, Array, Multipliers | None]) -> None:
+        """Close the node or leave it open, and learn from its u."""
+        bound, iterations, u, multipliers = solved
+        self.nodes += 1
+        self.iterations += iterations
+        node.multipliers = multipliers
+        node.bound = min(node.bound, bound)  # a node lies in its parent
+        self.learn(node.side, u)
+        if node.bound <= self.cutoff or node.branch < 0:
+            self.closed[node.side] = max(self.closed[node.side], node.bound)
+        else:
+            heapq.heappush(self.heap, (-node.bound, self.nodes, node))
+
+    def learn(self, s: int, u: Array) -> None:
+        """A better lower bound, from u itself or from an ascent that starts there."""
+        side = self.sides[s]
+        directions = [u]
+        if self.nodes <= FIRST_ASCENTS or self.nodes % ASCENT_EVERY == 0:
+            norm = float(np.linalg.norm(u))
+            if norm > 1e-8:
+                climbed = ascend(self.design, side.weights[:, None], u[:, None] / norm, rounds=12, sweeps=20)
+                directions += list(climbed.U.T)
+        for v in directions:
+            value = side.value(v)
+            if value > self.lower:
+                self.lower, self.u, self.where = value, v, s
+
+    def run(
+        self,
+        *,
+        deadline: float | None,
+        max_nodes: float = np.inf,
+        n_jobs: int = 1,
+        report: Callable[[float], None] | None = None,
+    ) -> GaugeStatus:
+        """Branch until all nodes are closed, or until a limit; Ctrl-C ends it with the status INTERRUPTED."""
+        pending = self.roots if self.nodes == 0 else []
+        with one_thread().limit(limits=1, user_api="blas"), workers(n_jobs) as solve_all:
+            try:
+                while True:
+                    for node, solved in zip(pending, solve_all(self.solve, pending), strict=True):
+                        self.settle(node, solved)
+                    self.close_small()
+                    if report is not None and self.heap:
+                        report(-self.heap[0][0])
+                    if not self.heap:
+                        return GaugeStatus.EXACT
+                    if self.is_decided or self.nodes >= max_nodes or len(self.heap) > MOST_OPEN:
+                        return GaugeStatus.NODE_LIMIT
+                    if deadline is not None and time.monotonic() > deadline:
+                        return GaugeStatus.TIME_LIMIT
+                    pending = [child for node in self.largest(n_jobs) for child in node.split()]
+            except KeyboardInterrupt:
+                self.reopen(pending)
+                return GaugeStatus.INTERRUPTED
+
+    def largest(self, count: int) -> list[Node]:
+        return [heapq.heappop(self.heap)[2] for _ in range(min(count, len(self.heap)))]
+
+    def close_small(self) -> None:
+        """Close everything once the largest bound is small enough: the lower bound has risen."""
+        if self.heap and -self.heap[0][0] <= self.cutoff:
+            for _, _, node in self.heap:
+                self.closed[node.side] = max(self.closed[node.side], node.bound)
+            self.heap.clear()
+
+    def reopen(self, pending: list[Node]) -> None:
+        """Nodes that were not settled count with the bounds of their parents."""
+        known = {id(node) for _, _, node in self.heap}
+        for node in pending:
+            if id(node) not in known and node.bound > self.cutoff:
+                heapq.heappush(self.heap, (-node.bound, -1 - id(node), node))
+
+    def bounds(self, status: GaugeStatus) -> list[SideBound]:
+        """What is known of every side."""
+        result = []
+        for s, side in enumerate(self.sides):
+            u = self.u if s == self.where else np.zeros(self.rank)
+            result.append(SideBound(max(side.value(u), 0.0), self.upper_of(s), u, status))
+        return result
+
+
+def node_work(side: Side) -> float:
+    """Multiplications of one node, roughly: ten factorisations of the Newton matrix."""
+    order = side.rank * (side.rank + 3) / 2
+    return 10 * (side.weights.size * order**2 + order**3 / 3 + 500 * order)
+
+
+@contextmanager
+def workers(n_jobs: int) -> Iterator[Callable]:
+    """A map over nodes: the built-in one, or that of so many threads (the compiled code holds no lock)."""
+    if n_jobs == 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(n_jobs) as pool:
+            yield pool.map
