@@ -398,8 +398,8 @@ def interior_point(
         The weights, positive both, and the linear part.
     multipliers : arrays w (p,), slope (m,), E (m, d), force (k,), H (k, d), pairs (k (k - 1) / 2,)
         Those of the bound are left here.
-    point : arrays u (d,), root (p,)
-        The last u, and sqrt(x_i^T U x_i) of the rows P.
+    point : arrays u (d,), U (d, d)
+        The last iterate.
     """
     p, m, k, d = P.shape[0], N.shape[0], A.shape[0], P.shape[1]
     w_out, slope_out, E_out, force_out, H_out, pairs_out = multipliers
@@ -576,10 +576,11 @@ def interior_point(
                 break
         if step < STALLED or mu < 1e-14:
             break
-    u_out, root_out = point
+    u_out, U_out = point
     u_out[:] = x[:d]
-    for i in range(p):
-        root_out[i] = np.sqrt(max(S[i, 0] + S[i, 1], 0.0))
+    for i in range(d):
+        for j in range(d):
+            U_out[i, j] = x[index[i, j]]
     return best, value, done
 
 

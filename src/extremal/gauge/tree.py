@@ -172,12 +172,13 @@ class Search:
         multipliers = (
             np.ones(p), np.zeros(m), np.zeros((m, d)), np.zeros(k), np.zeros((k, d)), np.zeros(k * (k - 1) // 2)
         )  # fmt: skip
-        u, root = np.zeros(d), np.zeros(p)
+        u, U = np.zeros(d), np.zeros((d, d))
         bound, _, iterations = interior_point(
             P, side.rows[negative], A, self.features[positive], cp, -side.weights[negative], linear,
-            self.cutoff, ACCURACY, ITERATIONS, multipliers, (u, root),
+            self.cutoff, ACCURACY, ITERATIONS, multipliers, (u, U),
         )  # fmt: skip
-        excess = cp * (root - np.abs(P @ u))
+        spread = np.sqrt(np.maximum(np.einsum("ij,ij->i", P @ U, P), 0.0))
+        excess = cp * (spread - np.abs(P @ u))
         node.branch = int(positive[np.argmax(excess)]) if p else -1
         kept = Multipliers(positive, negative, *multipliers) if self.keep and np.isfinite(bound) else None
         return bound, iterations, u, kept

@@ -19,18 +19,36 @@ def fit_amplitudes(
     coordinate descent on the m x m Gram matrix, and if `exact` by an active-set method from there, since coordinate
     descent hardly moves mass between neurons that are nearly parallel. For the squared loss one step is the answer.
     """
-    loss, beta, c = problem.loss, problem.beta, problem.loss.shape[1]
     hidden = np.maximum(problem.design.forward(atoms.U), 0)
+    r, b = fit_columns(
+        problem, hidden, atoms.V, atoms.r, atoms.intercept, tol=tol, exact=exact, iterations=iterations
+    )
+    return atoms.with_amplitudes(r, b).take(np.flatnonzero(r))
+
+
+def fit_columns(
+    problem: Problem,
+    hidden: Array,
+    V: Array,
+    r: Array,
+    intercept: Array,
+    *,
+    tol: float = 1e-3,
+    exact: bool = False,
+    iterations: int = 20,
+) -> tuple[Array, Array]:
+    """The best (r, intercept) for columns hidden (n, m) with outer weights V (m, c), from those given."""
+    loss, beta, c = problem.loss, problem.beta, problem.loss.shape[1]
     free = c if problem.intercept else 0
-    r, b = atoms.r.copy(), atoms.intercept.copy()
-    outputs = (hidden * r) @ atoms.V + b
+    r, b = r.copy(), intercept.copy()
+    outputs = (hidden * r) @ V + b
     value = loss.value(outputs) + beta * float(r.sum())
     gram, design_rows = None, problem.design.n * c
     for _ in range(iterations):
         lam = loss.dual(outputs)
-        gradient = beta - np.einsum("ij,jk,ik->j", hidden, atoms.V, lam, optimize=True)
+        gradient = beta - np.einsum("ij,jk,ik->j", hidden, V, lam, optimize=True)
         if gram is None or not loss.quadratic:
-            gram = _gram(hidden, atoms.V, loss.curvature(outputs), bool(free))
+            gram = _gram(hidden, V, loss.curvature(outputs), bool(free))
         full = np.concatenate([gradient, -lam.sum(axis=0) if free else np.zeros(0)])
         point = np.concatenate([r, b if free else np.zeros(0)])
         linear = full - gram @ point
@@ -46,7 +64,7 @@ def fit_amplitudes(
         t = 1.0
         while True:
             trial = point + t * step
-            trial_outputs = (hidden * trial[: r.size]) @ atoms.V + (trial[r.size :] if free else b)
+            trial_outputs = (hidden * trial[: r.size]) @ V + (trial[r.size :] if free else b)
             trial_value = loss.value(trial_outputs) + beta * float(trial[: r.size].sum())
             if trial_value <= value + 1e-4 * t * slope or t < 1e-8:
                 break
@@ -55,7 +73,7 @@ def fit_amplitudes(
             break
         r, outputs, value = trial[: r.size], trial_outputs, trial_value
         b = trial[r.size :] if free else b
-    return atoms.with_amplitudes(r, b).take(np.flatnonzero(r))
+    return r, b
 
 
 def is_moderate(x: Array) -> bool:
