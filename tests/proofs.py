@@ -35,6 +35,9 @@ def enumeration_tree(X, c) -> SideTree:
     norms = np.linalg.norm(X, axis=1)
     total = float(np.abs(c) @ norms) or 1.0
     positive, negative = np.flatnonzero((c > 0) & (norms > 0)), np.flatnonzero((c < 0) & (norms > 0))
+    # rows equal to one of positive weight are decided together with it
+    equal = [(i, j) for i in negative for j in range(positive.size) if np.array_equal(X[i], X[positive[j]])]
+    negative = np.setdiff1d(negative, [i for i, _ in equal])
     splits, slopes, forces = [], [], []
 
     def visit(depth: int, signs: list[int]) -> None:
@@ -45,7 +48,7 @@ def enumeration_tree(X, c) -> SideTree:
             return
         splits.append(-1)
         sigma = np.array(signs, dtype=float)
-        on = positive[sigma > 0] if positive.size else positive
+        on = np.array([*positive[sigma > 0], *{i for i, j in equal if sigma[j] > 0}], dtype=int)
         target = c[on] @ X[on] / total
         generators = np.vstack([c[negative, None] * X[negative], sigma[:, None] * X[positive]]).T / total
         norm = np.concatenate([np.ones(negative.size), norms[positive] / total])

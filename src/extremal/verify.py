@@ -371,7 +371,7 @@ class Leaves:
             L, k = len(chosen), int(lengths[first : first + step].max())
             index, signs = np.zeros((L, k), np.int64), np.zeros((L, k))
             rho, theta = np.zeros((L, k)), np.zeros((L, k, k))
-            state = np.zeros((L, int(group.max()) + 1))
+            own, shared = np.zeros((L, n)), np.zeros((L, int(group.max()) + 1))
             for row, leaf in enumerate(chosen):
                 path, size = paths[leaf], len(paths[leaf])
                 if size == 0:
@@ -383,7 +383,8 @@ class Leaves:
                     theta[row][upper] = tree.pairs[pairs[leaf] - len(upper[0]) : pairs[leaf]]
                 decided = index[row, :size] < n
                 who = index[row, :size][decided]
-                state[row, group[who]] = signs[row, :size][decided] * orientation[who]
+                own[row, who] = signs[row, :size][decided]
+                shared[row, group[who]] = own[row, who] * orientation[who]
             U = np.zeros((L, d, d))
             U[:, lower[0], lower[1]] = U[:, lower[1], lower[0]] = tree.moments[first : first + step]
             lengthy = inverse[index]
@@ -392,7 +393,7 @@ class Leaves:
                 weights,
                 vectors[index],
                 signs,
-                state[:, group] * orientation,
+                np.where(own != 0, own, shared[:, group] * orientation),
                 U,
                 np.asarray(tree.slopes[first : first + step], dtype=np.float64),
                 rho * total * lengthy * np.abs(signs),
