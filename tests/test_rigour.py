@@ -16,7 +16,7 @@ import pytest
 from extremal.proof import SideTree
 from proofs import enumeration_tree, random_tree
 
-verify = import_module("extremal.verify")
+verify = import_module("extremal.verify.leaves")
 
 DIGITS = 100
 
@@ -31,7 +31,7 @@ def problems(count: int, *, seed: int = 0, most: int = 12, dimension: int = 4, l
         if n > 2:
             X[0], X[1] = X[-1] * rng.choice([1.0, -1.0, 2.0, 0.3]), X[1] * rng.choice([1.0, 1e-12])
         c = rng.standard_normal(n) * (rng.random(n) < 0.9)
-        exponents, rows = verify._binary_rows(X)
+        exponents, rows = verify.binary_rows(X)
         sizes = np.ldexp(c, exponents)
         weights = sizes / (2.0 ** np.frexp(np.abs(sizes).max())[1] if sizes.any() else 1.0)
         tree = random_tree(rng, n, d, leaves=leaves, extra=int(rng.integers(0, 3)), size=10.0 ** rng.uniform(-3, 0.5))
@@ -153,7 +153,7 @@ def useful_bounds():
     """(bound, value found) for n = 40 and 100 rows, at the root: U is near u u^T for a good direction u."""
     rng = np.random.default_rng(9)
     for n, d in ((40, 5), (100, 10)):
-        rows = verify._binary_rows(rng.standard_normal((n, d)))[1]
+        rows = verify.binary_rows(rng.standard_normal((n, d)))[1]
         teacher = np.maximum(rows @ rng.standard_normal(d), 0) - 0.3
         weights = teacher / np.abs(teacher).max()
         u = rows.T @ np.maximum(weights, 0)
@@ -264,7 +264,7 @@ def test_enumerated_tree_bounds_the_exact_gauge_tightly():
     for _ in range(20):
         n, d = int(rng.integers(2, 9)), int(rng.integers(1, 4))
         X, c = rng.standard_normal((n, d)), rng.standard_normal(n)
-        exponents, rows = verify._binary_rows(X)
+        exponents, rows = verify.binary_rows(X)
         weights = np.ldexp(c, exponents - 10)
         bounds = [verify.side_bound(rows, s * weights, enumeration_tree(X, s * c)) * 1024 for s in (1, -1)]
         exact = gauge(X, c, tol=1e-10)
@@ -293,7 +293,7 @@ def test_rows_equal_up_to_sign_are_decided_together():
 def test_underflow_and_negligible_weights_do_no_harm():
     rng = np.random.default_rng(8)
     for size in (1e-320, 1e-200, 1e-160, 1e-120):
-        rows = verify._binary_rows(rng.standard_normal((6, 3)))[1]
+        rows = verify.binary_rows(rng.standard_normal((6, 3)))[1]
         weights = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0]) * size
         tree = random_tree(rng, 6, 3, leaves=10)
         bound = verify.side_bound(rows, weights, tree)

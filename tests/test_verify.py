@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import dataclass, replace
+from decimal import Decimal, localcontext
 from importlib import import_module
 
 import mpmath as mp
@@ -19,6 +20,10 @@ from extremal.cli import main
 from extremal.losses import bind
 from extremal.problem import Problem
 from extremal.proof import Proof, SideTree
+from extremal.verify.arithmetic import DIGITS, SLACK, binary_rows
+from extremal.verify.duality import dual_term, loss_term
+from extremal.verify.leaves import Leaves
+from extremal.verify.statement import LOSSES, fingerprint, seal
 from proofs import enumeration_tree, path_lengths, proof_of
 
 checker = import_module("extremal.verify")
@@ -56,7 +61,7 @@ class Raw:
 
 
 def sealed(arrays) -> Raw:
-    return Raw(arrays | {"digest": np.array(checker.seal(arrays))})
+    return Raw(arrays | {"digest": np.array(seal(arrays))})
 
 
 def make_case(name: str) -> Case:
@@ -105,7 +110,7 @@ def test_the_sentence_rounds_the_safe_way():
     assert "below 0.123456789 for" in str(verdict)
     assert "has 0.1234567892;" in str(verdict)
     assert verdict.gap >= (0.12345678911 - 0.12345678909) / 0.12345678911
-    assert checker._digits(99999999999.0, 10) == "9.999999999e+10"
+    assert checker.in_digits(99999999999.0, 10) == "9.999999999e+10"
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -211,11 +216,11 @@ def test_every_multiplier_of_a_decisive_leaf_matters(cases, name):
     """Forces and slopes of the leaves that attain the bound, each raised and lowered: most mutants are rejected."""
     case = cases[name]
     X = np.hstack([case.X, np.ones((len(case.X), 1))])
-    exponents, rows = checker._binary_rows(X)
+    exponents, rows = binary_rows(X)
     rejected = tried = 0
     for side, sign in enumerate((1, -1)):
         tree, lam = case.proof.trees[side], sign * case.proof.lam[:, 0]
-        leaves = np.concatenate([part.bounds() for part in checker.Leaves.of(rows, np.ldexp(lam, exponents - 8), tree)])
+        leaves = np.concatenate([part.bounds() for part in Leaves.of(rows, np.ldexp(lam, exponents - 8), tree)])
         if leaves.max() < 0.999 * case.proof.beta / 256:
             continue
         leaf = int(leaves.argmax())
@@ -286,7 +291,7 @@ def test_mutated_objectives_never_prove_what_is_false(cases, name):
         if kind == 0:
             arrays["beta"] = arrays["beta"] * rng.choice([0.5, 0.999, 1.001, 2.0, 1 + 1e-7, 1 - 1e-7])
         elif kind == 1:
-            arrays["loss"] = np.array(rng.choice(list(checker.LOSSES)))
+            arrays["loss"] = np.array(rng.choice(list(LOSSES)))
             arrays["delta"] = np.array(1.35)
         elif kind == 2:
             arrays["delta"] = arrays["delta"] * 0.5 + 0.1
@@ -412,7 +417,7 @@ def test_other_data_with_fresh_hashes_never_prove_what_is_false(cases):
         for _ in range(10):
             X, arrays = case.X.copy(), copy_of(case)
             X[rng.integers(0, 8)] += 10.0 ** rng.uniform(-12, 0) * rng.standard_normal(2)
-            arrays["X_hash"] = np.array(checker.fingerprint(X))
+            arrays["X_hash"] = np.array(fingerprint(X))
             rejected += check_mutant(case, arrays, X=X)
     assert rejected > 40
 
@@ -578,10 +583,10 @@ def test_extra_half_spaces_and_unbalanced_directions(cases):
 # --------------------------------------------------------------------------------------- losses and their conjugates
 
 
-@pytest.mark.parametrize("loss", checker.LOSSES)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_conjugate_meets_the_loss_where_they_touch(loss):
     """Fenchel-Young: D(lam) = loss(F) + lam . F at lam = -grad loss(F), in 50 digits, and D <= that elsewhere."""
-    rng, D = np.random.default_rng(11), checker.Decimal
+    rng, D = np.random.default_rng(11), Decimal
     for _ in range(100):
         c = 3 if loss == "softmax" else 1
         F = (3 * rng.standard_normal(c)).tolist()
@@ -590,14 +595,14 @@ def test_conjugate_meets_the_loss_where_they_touch(loss):
         bound = bind(loss, np.array([y]) if c == 3 else y, [w])
         lam = bound.dual(np.array([F]))[0]
         y, F, v = ([D(float(t)) for t in part] for part in (y, F, lam * (1 - 1e-15)))
-        if loss == "softmax":
-            label = y.index(D(1))
-            v[label] = -sum(v[:label] + v[label + 1 :])
-        with checker.decimal.localcontext(checker._DIGITS):
-            value, size = checker._dual_term(loss, D(w), y, v)
-            above = D(w) * checker._loss_term(Objective(loss), y, F, [D(0)] * c)
+        with localcontext(DIGITS):
+            if loss == "softmax":
+                label = y.index(D(1))
+                v[label] = -sum(v[:label] + v[label + 1 :])
+            value, size = dual_term(loss, D(w), y, v)
+            above = D(w) * loss_term(Objective(loss), y, F, [D(0)] * c)
             at = above + sum(a * b for a, b in zip(v, F, strict=True))
-            assert value - checker.SLACK * size <= at
+            assert value - SLACK * size <= at
             assert abs(at - value) < D("1e-13") * (1 + size)
 
 

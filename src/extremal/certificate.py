@@ -22,7 +22,7 @@ from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
 from extremal.proof import Proof
-from extremal.verify import PREFIX
+from extremal.verify.statement import PREFIX
 
 #: A pre-activation below this fraction of |u| |x_i| counts as a tie, x_i . u = 0.
 TIE = 1e-7

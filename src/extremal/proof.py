@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extremal.verify import PREFIX, VERSION, fingerprint, read, seal
+from extremal.verify.statement import PREFIX, VERSION, fingerprint, read, seal
 
 if TYPE_CHECKING:
     from extremal.design import Array

@@ -13,7 +13,8 @@ from extremal.cli.commands import scaling, target_scaling
 from extremal.cli.model import Model
 from extremal.cli.table import Table
 from extremal.design import Array
-from extremal.verify import Rejected, Verdict, fingerprint, read
+from extremal.verify import Rejected, Verdict
+from extremal.verify.statement import fingerprint, read
 
 
 def verify(path: str, data: str, **options: Any) -> Verdict:

@@ -1,0 +1,254 @@
+"""The bound of a tree of half-spaces: a quadratic majorant on every leaf, and its maximum on the ball from above.
+
+Any multipliers give a bound. Those of the file only suggest numbers in double precision, which then count as exact;
+what remains are the rounding errors of the sums, and they are bounded a priori (docs/rigour.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from extremal.verify.arithmetic import TINY, UNIT, Array, binary_rows, norm, require
+
+#: Weights below this size count as zero, within TINY.
+NEGLIGIBLE = 2.0**-900
+#: Numbers in the arrays of the leaves that are bounded at a time.
+CHUNK = 1_000_000
+#: sqrt(x_i^T U x_i) is clipped to these multiples of |x_i|.
+NARROWEST, WIDEST = 2.0**-30, 2.0**30
+
+
+def side_bound(rows: Array, weights: Array, tree: Any) -> float:
+    """An upper bound of max over |u| <= 1 of sum_i weights_i (rows_i . u)_+, proved by a tree.
+
+    Parameters
+    ----------
+    rows : array of shape (n, d), entries of magnitude at most 1
+    weights : array of shape (n,), entries of magnitude at most 1
+    tree : extremal.proof.SideTree, or what has its fields
+    """
+    weights = np.where(np.abs(weights) < NEGLIGIBLE, 0.0, weights)
+    return max((float(leaves.bounds().max()) for leaves in Leaves.of(rows, weights, tree)), default=np.inf)
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """Some leaves of a tree, with k half-spaces each (shorter paths are padded with half-spaces of sign 0).
+
+    Attributes
+    ----------
+    rows : (n, d); weights : (n,)
+    normals : (L, k, d); signs : (L, k)
+        The half-spaces signs * (normals . u) >= 0.
+    state : (L, n)
+        +1 or -1 for rows whose sign the path decides, 0 for the others.
+    U : (L, d, d); slopes : (L, n); rho : (L, k); theta : (L, k, k)
+        The multipliers; theta is strictly upper triangular.
+    """
+
+    rows: Array
+    weights: Array
+    normals: Array
+    signs: Array
+    state: Array
+    U: Array
+    slopes: Array
+    rho: Array
+    theta: Array
+
+    @classmethod
+    def of(cls, rows: Array, weights: Array, tree: Any) -> Iterator[Leaves]:
+        """The leaves of a tree that covers the ball, in portions."""
+        n, d = rows.shape
+        paths = list(paths_of(np.asarray(tree.splits), n + len(tree.extra)))
+        lengths = np.array([len(path) for path in paths])
+        forces, pairs = np.cumsum(lengths), np.cumsum(lengths * (lengths - 1) // 2)
+        require(len(paths) == len(tree.moments), "a tree has more or fewer leaves than multipliers")
+        require(len(tree.forces) == forces[-1], "a tree has more or fewer forces than half-spaces")
+        require(len(tree.pairs) in (0, pairs[-1]), "a tree has more or fewer pairs than its paths")
+        require((np.abs(tree.slopes) <= 1).all(), "a slope is not in [-1, 1]")
+        require((tree.forces >= 0).all() and (tree.pairs >= 0).all(), "a force is negative")
+        group, orientation = twins(rows)
+        vectors = np.vstack([rows, binary_rows(tree.extra)[1]])
+        norms = norm(vectors)
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        total = float(np.abs(weights) @ norms[:n])
+        lower = np.tril_indices(d)
+        step = max(1, int(CHUNK / ((n + lengths.max()) * d + lengths.max() ** 2)))
+        for first in range(0, len(paths), step):
+            some = slice(first, min(first + step, len(paths)))
+            L, k = some.stop - first, int(lengths[some].max())
+            index, signs, rho = np.zeros((L, k), np.int64), np.zeros((L, k)), np.zeros((L, k))
+            theta, own, shared = np.zeros((L, k, k)), np.zeros((L, n)), np.zeros((L, group.max() + 1))
+            for leaf, path in enumerate(paths[some]):
+                if not path:
+                    continue
+                size, upper = len(path), np.triu_indices(len(path), 1)
+                index[leaf, :size], signs[leaf, :size] = np.array(path).T
+                rho[leaf, :size] = tree.forces[forces[first + leaf] - size : forces[first + leaf]]
+                if len(tree.pairs):
+                    theta[leaf][upper] = tree.pairs[pairs[first + leaf] - len(upper[0]) : pairs[first + leaf]]
+                decided = index[leaf, :size][index[leaf, :size] < n]
+                own[leaf, decided] = signs[leaf, :size][index[leaf, :size] < n]
+                shared[leaf, group[decided]] = own[leaf, decided] * orientation[decided]
+            U = np.zeros((L, d, d))
+            U[:, lower[0], lower[1]] = U[:, lower[1], lower[0]] = tree.moments[some]
+            scale = inverse[index]
+            yield cls(
+                rows,
+                weights,
+                vectors[index],
+                signs,
+                np.where(own != 0, own, shared[:, group] * orientation),
+                U,
+                np.asarray(tree.slopes[some], dtype=np.float64),
+                rho * total * scale,
+                theta * total * scale[:, :, None] * scale[:, None, :],
+            )
+
+    def multipliers(self) -> Multipliers:
+        """The multipliers in the form in which they are used; from here on they count as exact."""
+        free = self.state == 0
+        convex, b = free & (self.weights > 0), np.where(free & (self.weights < 0), -self.weights, 0.0)
+        images, norms = self.rows @ self.U, norm(self.rows)
+        deviation = np.sqrt(np.maximum((images * self.rows).sum(axis=-1), 0.0))
+        deviation = np.clip(deviation, NARROWEST * norms, WIDEST * norms)
+        q = np.where(convex & (norms > 0), self.weights / (4 * np.where(norms > 0, deviation, 1.0)), 0.0)
+        a = self.slopes * (b / 2)
+        pulls = self.normals @ self.U
+        return Multipliers(
+            q=q,
+            a=a,
+            m=directed(images, b / 2 - np.abs(a)),
+            rho=self.rho,
+            h=directed(pulls, self.rho),
+            theta=self.theta * self.signs[:, :, None] * self.signs[:, None, :],
+        )
+
+    @np.errstate(all="ignore")
+    def majorant(self, y: Multipliers) -> Majorant:
+        """constant + l . u + u^T G u >= f(u) on the leaves, with sizes that bound the rounding errors."""
+        n, d = self.rows.shape
+        k = self.signs.shape[1]
+        error, of_norms = (n + 2 * k + 2 * d + 32) * UNIT, (d + 16) * UNIT
+        norms, lengths = norm(self.rows), norm(self.normals)
+        free, half = self.state == 0, np.abs(self.weights) / 2
+        convex, concave = free & (self.weights > 0), free & (self.weights < 0)
+        gain = np.where(convex & (norms > 0), self.weights / 4 / y.q * (self.weights / 4), 0.0)
+        m_sizes = norm(y.m)
+        excess = (np.abs(y.a) + m_sizes) * (1 + of_norms) - half
+        constant = (gain + np.where(concave, np.maximum(excess, 0.0), 0.0) * norms).sum(axis=1)
+        coefficient = np.where(self.state > 0, self.weights, 0.0)
+        coefficient = np.where(convex, half, np.where(concave, -(half + y.a), coefficient))
+        h_sizes = norm(y.h)
+        rho = np.maximum(y.rho, h_sizes * (1 + of_norms))
+        linear = coefficient @ self.rows + ((self.signs * rho)[:, None, :] @ self.normals)[:, 0]
+        left = np.where(convex[:, :, None], y.q[:, :, None] * self.rows, -y.m)
+        right = y.theta @ self.normals - self.signs[:, :, None] * y.h
+        G = np.swapaxes(left, 1, 2) @ self.rows + np.swapaxes(right, 1, 2) @ self.normals
+        l_size = np.abs(coefficient) @ norms + (rho * lengths).sum(axis=1)
+        G_size = ((y.q * norms + m_sizes) * norms).sum(axis=1)
+        products = (np.abs(y.theta) @ lengths[:, :, None])[:, :, 0]
+        G_size = G_size + ((h_sizes + products) * lengths).sum(axis=1)
+        return Majorant(constant, linear, 0.5 * (G + np.swapaxes(G, 1, 2)), l_size, G_size, error)
+
+    @np.errstate(all="ignore")
+    def bounds(self) -> Array:
+        """An upper bound of f on every leaf, shape (L,); NaN counts as infinity."""
+        majorant = self.majorant(self.multipliers())
+        bounds = majorant.bounds(*majorant.factor())
+        return np.where(np.isnan(bounds), np.inf, bounds)
+
+
+class Multipliers(NamedTuple):
+    """For b = |c_i|: c_i (z)_+ <= c_i z / 2 + q_i z^2 + c_i^2 / (16 q_i) for the rows of positive weight, b |z| / 2
+    >= a_i z + (m_i . u) z for the others, as |a_i| + |m_i| <= b / 2, and 0 <= (rho_j - h_j . u) sign_j (a_j . u),
+    as |h_j| <= rho_j, and 0 <= theta_jl (a_j . u) (a_l . u)."""
+
+    q: Array
+    a: Array
+    m: Array
+    rho: Array
+    h: Array
+    theta: Array
+
+
+class Majorant(NamedTuple):
+    """constant + linear . u + u^T matrix u; l_size and G_size bound the sums of the norms of their terms."""
+
+    constant: Array
+    linear: Array
+    matrix: Array
+    l_size: Array
+    G_size: Array
+    error: float
+
+    def factor(self) -> tuple[Array, Array, Array]:
+        """nu >= 0, R and p with nu I - G near R R^T and l near 2 R p; nothing depends on how near."""
+        usable = np.isfinite(self.matrix).all(axis=(1, 2), keepdims=True)
+        eigenvalues, Q = np.linalg.eigh(np.where(usable, self.matrix, 0.0))
+        halves = (np.swapaxes(Q, 1, 2) @ self.linear[:, :, None])[:, :, 0] / 2
+        nu = secular(eigenvalues, halves)
+        root = np.sqrt(np.maximum(nu - eigenvalues, 0.0))
+        p = np.divide(halves, root, out=np.zeros_like(root), where=root > 0)
+        return nu[:, 0], Q * root[:, None, :], p
+
+    def bounds(self, nu: Array, R: Array, p: Array) -> Array:
+        """constant + nu + |G - nu I + R R^T|_F + |p|^2 + |l - 2 R p|, an upper bound on |u| <= 1, rounded up."""
+        d = self.matrix.shape[-1]
+        residual = self.matrix - nu[:, None, None] * np.eye(d) + R @ np.swapaxes(R, 1, 2)
+        rest = self.linear - 2 * (R @ p[:, :, None])[:, :, 0]
+        square, columns = (p * p).sum(axis=1), norm(np.swapaxes(R, 1, 2))
+        size = 2 * self.G_size + 2 * self.l_size + nu * np.sqrt(d) + (columns**2 + 2 * columns * np.abs(p)).sum(axis=1)
+        value = self.constant + nu + norm(norm(residual)) + square + norm(rest)
+        return np.where(nu >= 0, value * (1 + self.error) + self.error * size + TINY, np.inf)
+
+
+def paths_of(splits: Array, most: int) -> Iterator[list[tuple[int, int]]]:
+    """The half-spaces (index, sign) of every leaf of a tree in preorder; rejects what does not cover the ball."""
+    path: list[tuple[int, int]] = []
+    ended = False
+    for split in splits.tolist():
+        require(not ended and -1 <= split < most, "the half-spaces of a tree do not cover the ball")
+        if split >= 0:
+            path.append((split, 1))
+            continue
+        yield list(path)
+        while path and path[-1][1] < 0:
+            path.pop()
+        ended = not path
+        if path:
+            path[-1] = (path[-1][0], -1)
+    require(ended, "the half-spaces of a tree do not cover the ball")
+
+
+def twins(rows: Array) -> tuple[Array, Array]:
+    """(group, orientation): rows of a group are equal up to the sign `orientation`, and decided together."""
+    first = np.argmax(rows != 0, axis=1)
+    orientation = np.where(rows[np.arange(len(rows)), first] < 0, -1.0, 1.0)
+    _, group = np.unique(rows * orientation[:, None] + 0.0, axis=0, return_inverse=True)
+    return group.reshape(-1), orientation
+
+
+def secular(eigenvalues: Array, halves: Array) -> Array:
+    """(L, 1): nu >= max(eigenvalues, 0) near the minimum of nu + sum halves^2 / (nu - eigenvalues)."""
+    top = np.maximum(eigenvalues[:, -1:], 0.0)
+    size = norm(halves)[:, None]
+    scale = np.maximum(np.maximum(size, np.abs(eigenvalues).max(axis=1, keepdims=True)), 2.0**-450)
+    low = 2.0**-47 * scale
+    high = np.maximum(size, low)
+    for _ in range(50):
+        middle = np.sqrt(low) * np.sqrt(high)
+        short = ((halves / (middle + top - eigenvalues)) ** 2).sum(axis=1, keepdims=True) > 1
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return top + high
+
+
+def directed(vectors: Array, length: Array) -> Array:
+    """The vectors at the given length, about; zero vectors stay."""
+    norms = norm(vectors)
+    return vectors * np.divide(length, norms, out=np.zeros_like(norms), where=norms > 0)[..., None]
