@@ -8,6 +8,8 @@ from scipy.optimize import lsq_linear
 import extremal
 from extremal.problem import Problem
 from extremal.proof import Proof, SideTree
+from extremal.verify.arithmetic import binary_rows
+from extremal.verify.leaves import Lines
 
 
 def proof_of(X, y, *, beta, loss="squared", bias="penalized", intercept=False, sample_weight=None, **options) -> Proof:
@@ -32,32 +34,30 @@ def enumeration_tree(X, c) -> SideTree:
     and rho >= 0 it is at most |sum_on c_i x_i + sum_neg t_i c_i x_i + sum_j rho_j sigma_j a_j|.
     """
     n, d = X.shape
-    norms = np.linalg.norm(X, axis=1)
-    total = float(np.abs(c) @ norms) or 1.0
-    positive, negative = np.flatnonzero((c > 0) & (norms > 0)), np.flatnonzero((c < 0) & (norms > 0))
-    # rows equal to one of positive weight are decided together with it
-    equal = [(i, j) for i in negative for j in range(positive.size) if np.array_equal(X[i], X[positive[j]])]
-    negative = np.setdiff1d(negative, [i for i, _ in equal])
+    exponents, rows = binary_rows(X)
+    lines = Lines.of(rows, np.ldexp(c / (np.abs(c).max() or 1.0), exponents - exponents.max()))
+    total, norms = lines.total or 1.0, np.linalg.norm(lines.rows, axis=1)
+    positive, negative = (np.flatnonzero((s * lines.weights > 0) & (norms > 0)) for s in (1, -1))
     splits, slopes, forces = [], [], []
 
     def visit(depth: int, signs: list[int]) -> None:
         if depth < positive.size:
-            splits.append(positive[depth])
+            splits.append(lines.first[positive[depth]])
             visit(depth + 1, [*signs, 1])
             visit(depth + 1, [*signs, -1])
             return
         splits.append(-1)
         sigma = np.array(signs, dtype=float)
-        on = np.array([*positive[sigma > 0], *{i for i, j in equal if sigma[j] > 0}], dtype=int)
-        target = c[on] @ X[on] / total
-        generators = np.vstack([c[negative, None] * X[negative], sigma[:, None] * X[positive]]).T / total
-        norm = np.concatenate([np.ones(negative.size), norms[positive] / total])
+        on = positive[sigma > 0] if positive.size else positive
+        target = (lines.linear + lines.weights[on] @ lines.rows[on]) / total
+        walls = sigma[:, None] * lines.rows[positive] / norms[positive, None]
+        generators = np.vstack([lines.weights[negative, None] * lines.rows[negative] / total, walls]).T
         upper = np.concatenate([np.ones(negative.size), np.full(positive.size, np.inf)])
         x = np.zeros(0)
-        if norm.size:
-            x = lsq_linear(generators / norm, -target, bounds=(0, upper), method="bvls", tol=1e-15).x
+        if upper.size:
+            x = lsq_linear(generators, -target, bounds=(0, upper), method="bvls", tol=1e-15).x
         slope = np.zeros(n)
-        slope[negative] = np.clip(2 * x[: negative.size] - 1, -1, 1)
+        slope[lines.first[negative]] = np.clip(2 * x[: negative.size] - 1, -1, 1)
         slopes.append(slope)
         forces.extend(np.maximum(x[negative.size :], 0))
 

@@ -41,7 +41,7 @@ def problems(count: int, *, seed: int = 0, most: int = 12, dimension: int = 4, l
 def portions(rows, weights, tree):
     """The leaves with the multipliers, the majorant and the factors that the checker uses."""
     with np.errstate(all="ignore"):
-        for leaves in verify.Leaves.of(rows, weights, tree):
+        for leaves in verify.Leaves.of(verify.Lines.of(rows, weights), tree):
             y = leaves.multipliers()
             majorant = leaves.majorant(y)
             nu, R, p = majorant.factor()
@@ -54,7 +54,7 @@ def exact_bound(leaves, y, factors, leaf):
     rows, d, k = leaves.rows.tolist(), leaves.rows.shape[1], leaves.signs.shape[1]
     vector = lambda array: [mp.mpf(v) for v in np.asarray(array).tolist()]  # noqa: E731
     norm = lambda v: mp.sqrt(sum(t * t for t in v))  # noqa: E731
-    G, l, constant = mp.zeros(d), [mp.mpf(0)] * d, mp.mpf(0)
+    G, l, constant = mp.zeros(d), vector(leaves.lines.linear), mp.mpf(0)
 
     def add_product(left, right):
         for s in range(d):
@@ -181,7 +181,7 @@ def ideal_bound(leaves, leaf):
     """The bound as the format writes it, with multipliers and nu in 40 digits."""
     U = mp.matrix(leaves.U[leaf].tolist())
     d, k = U.rows, leaves.signs.shape[1]
-    G, l, constant = mp.zeros(d), mp.zeros(d, 1), mp.mpf(0)
+    G, l, constant = mp.zeros(d), mp.matrix(leaves.lines.linear.tolist()), mp.mpf(0)
 
     def unit(v):
         size = mp.norm(v)
@@ -277,17 +277,45 @@ def test_leaf_of_zero_moments_is_linear():
     none = np.zeros(0)
     tree = SideTree([0, 1, -1, -1, -1], np.zeros((0, 2)), np.zeros((3, 3)), np.zeros((3, 2)), np.zeros(5), none)
     # the last leaf has row 1 free with w clipped: its chord is nearly exact only for forces that this tree lacks
-    leaves = next(verify.Leaves.of(rows, np.array([1.0, -1.0]), tree))
+    leaves = next(verify.Leaves.of(verify.Lines.of(rows, np.array([1.0, -1.0])), tree))
     bounds = leaves.bounds()
     assert bounds[0] == pytest.approx(np.hypot(0.5, 0.5), rel=1e-12)
     assert bounds[1] == pytest.approx(0.5, rel=1e-12)
 
 
-def test_rows_equal_up_to_sign_are_decided_together():
-    rows = np.array([[0.5, 0.25], [0.5, 0.25], [-0.5, -0.25], [0.0, 0.0]])
-    tree = SideTree([0, -1, -1], np.zeros((0, 2)), np.zeros((2, 3)), np.zeros((2, 4)), np.zeros(2), np.zeros(0))
-    leaves = next(verify.Leaves.of(rows, np.ones(4), tree))
-    np.testing.assert_array_equal(leaves.state[:, :3], [[1, 1, -1], [-1, -1, 1]])
+def test_rows_on_a_line_count_as_one():
+    """p (z)_+ + m (-z)_+ = (p + m) (z)_+ - m z, with the rows' lengths in the weights."""
+    x = np.array([0.5, 0.25])
+    rows, weights = np.array([x, -x, 0.75 * x, 0 * x, [0.1, 0.7]]), np.array([1.0, 0.5, -2.0, 1.0, 1.0])
+    lines = verify.Lines.of(rows, weights)
+    assert sorted(lines.weights.tolist()) == [0.0, 1.0, 1.0]
+    rng = np.random.default_rng(10)
+    for u in rng.standard_normal((100, 2)):
+        value = lines.linear @ u + lines.weights @ np.maximum(lines.rows @ u, 0)
+        assert value == pytest.approx(np.maximum(rows @ u, 0) @ weights, abs=1e-14)
+    tree = SideTree([2, -1, -1], np.zeros((0, 2)), np.zeros((2, 3)), np.zeros((2, 5)), np.zeros(2), np.zeros(0))
+    leaves = next(verify.Leaves.of(lines, tree))
+    np.testing.assert_array_equal(leaves.state[:, lines.group[0]], [1, -1])
+
+
+def test_rows_nearly_on_a_line_pay_for_the_difference():
+    """Rows equal but for rounding: the bound holds for the rows as they are."""
+    rng = np.random.default_rng(11)
+    for _ in range(50):
+        n, d = 6, 3
+        base = verify.binary_rows(rng.standard_normal((n, d)))[1]
+        rows = np.vstack([base, base * rng.uniform(0.5, 1, (n, 1)) * rng.choice([-1, 1], (n, 1))])
+        rows = rows + 10.0 ** rng.uniform(-18, -12) * rng.standard_normal(rows.shape)
+        weights = rng.uniform(-1, 1, 2 * n)
+        lines = verify.Lines.of(rows, weights)
+        U = rng.standard_normal((500, d))
+        U /= np.linalg.norm(U, axis=1, keepdims=True)
+        plain = np.maximum(U @ rows.T, 0) @ weights
+        merged = U @ lines.linear + np.maximum(U @ lines.rows.T, 0) @ lines.weights
+        assert np.abs(plain - merged).max() <= lines.slack + 1e-15
+        assert lines.slack < 1e-10
+        assert len(lines.rows) <= 2 * n
+    assert len(verify.Lines.of(base[[0, 0, 1]] * [[1], [-0.3], [1]], np.ones(3)).rows) == 2
 
 
 def test_underflow_and_negligible_weights_do_no_harm():

@@ -22,7 +22,7 @@ from extremal.problem import Problem
 from extremal.proof import Proof, SideTree
 from extremal.verify.arithmetic import DIGITS, SLACK, binary_rows
 from extremal.verify.duality import dual_term, loss_term
-from extremal.verify.leaves import Leaves
+from extremal.verify.leaves import Leaves, Lines
 from extremal.verify.statement import LOSSES, fingerprint, seal
 from proofs import enumeration_tree, path_lengths, proof_of
 
@@ -220,7 +220,9 @@ def test_every_multiplier_of_a_decisive_leaf_matters(cases, name):
     rejected = tried = 0
     for side, sign in enumerate((1, -1)):
         tree, lam = case.proof.trees[side], sign * case.proof.lam[:, 0]
-        leaves = np.concatenate([part.bounds() for part in Leaves.of(rows, np.ldexp(lam, exponents - 8), tree)])
+        leaves = np.concatenate(
+            [part.bounds() for part in Leaves.of(Lines.of(rows, np.ldexp(lam, exponents - 8)), tree)]
+        )
         if leaves.max() < 0.999 * case.proof.beta / 256:
             continue
         leaf = int(leaves.argmax())

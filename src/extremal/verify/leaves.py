@@ -20,6 +20,8 @@ NEGLIGIBLE = 2.0**-900
 CHUNK = 1_000_000
 #: sqrt(x_i^T U x_i) is clipped to these multiples of |x_i|.
 NARROWEST, WIDEST = 2.0**-30, 2.0**30
+#: Rows whose unit vectors are closer than this to a common line count as one row.
+PARALLEL = 1e-11
 
 
 def side_bound(rows: Array, weights: Array, tree: Any) -> float:
@@ -31,8 +33,73 @@ def side_bound(rows: Array, weights: Array, tree: Any) -> float:
     weights : array of shape (n,), entries of magnitude at most 1
     tree : extremal.proof.SideTree, or what has its fields
     """
-    weights = np.where(np.abs(weights) < NEGLIGIBLE, 0.0, weights)
-    return max((float(leaves.bounds().max()) for leaves in Leaves.of(rows, weights, tree)), default=np.inf)
+    lines = Lines.of(rows, np.where(np.abs(weights) < NEGLIGIBLE, 0.0, weights))
+    bounds = [float(leaves.bounds().max()) for leaves in Leaves.of(lines, tree)]
+    return (max(bounds) + lines.slack) * (1 + 2 * UNIT)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """sum_i c_i (x_i . u)_+ with one row for every line through zero: linear . u + sum_g weights_g (rows_g . u)_+.
+
+    With z = rows_g . u and rows p_i and -p_j on the line, p (z)_+ + m (-z)_+ = (p + m) (z)_+ - m z.
+
+    Attributes
+    ----------
+    rows : (g, d); weights : (g,); linear : (d,)
+    l_size : float
+        The sum of the norms of the terms of `linear`.
+    slack : float
+        A bound on the difference to the sum with the rows as they were; rows of a line differ by rounding.
+    total : float
+        sum_i |c_i| |x_i|.
+    first, group : (g,), (n,)
+        The row that stands for a line, and the line of a row.
+    normals : (n, d); orientation : (n,)
+        The rows on their lines: +rows_g or -rows_g.
+    """
+
+    rows: Array
+    weights: Array
+    linear: Array
+    l_size: float
+    slack: float
+    total: float
+    first: Array
+    group: Array
+    normals: Array
+    orientation: Array
+
+    @classmethod
+    def of(cls, rows: Array, weights: Array) -> Lines:
+        """Rows whose directions are closer than PARALLEL are put onto one line."""
+        n, d = rows.shape
+        norms, generic = norm(rows), np.cos(1.7 * np.arange(1, d + 1)) + 1.3
+        units = rows / np.where(norms > 0, norms, 1.0)[:, None]
+        units = units * np.where(units @ generic < 0, -1.0, 1.0)[:, None]
+        order = np.argsort(units @ generic[::-1], kind="stable")
+        new = np.concatenate([[True], norm(np.diff(units[order], axis=0)) > PARALLEL])
+        group = np.empty(n, np.int64)
+        group[order] = np.cumsum(new) - 1
+        _, first, group, count = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+        along = rows[first][group]
+        orientation = np.where((along * rows).sum(axis=1) < 0, -1.0, 1.0)
+        factor = np.where(norms[first][group] > 0, norms / np.maximum(norms[first][group], 0.25), 1.0)
+        off = norm(rows - (orientation * factor)[:, None] * along) + 4 * (n + d + 16) * UNIT * norms
+        sizes, total = weights * factor, float(np.abs(weights) @ norms)
+        plus, minus = (np.bincount(group, np.where(orientation == s, sizes, 0.0)) for s in (1, -1))
+        return cls(
+            rows=rows[first],
+            weights=plus + minus,
+            linear=-minus @ rows[first],
+            l_size=float(np.abs(minus) @ norms[first]),
+            slack=float(np.abs(weights) @ (off * (count[group] > 1))) * (1 + 2 * (n + d + 16) * UNIT),
+            total=total,
+            first=first,
+            group=group,
+            normals=along * orientation[:, None],
+            orientation=orientation,
+        )
 
 
 @dataclass(frozen=True)
@@ -41,17 +108,16 @@ class Leaves:
 
     Attributes
     ----------
-    rows : (n, d); weights : (n,)
+    lines : Lines
     normals : (L, k, d); signs : (L, k)
         The half-spaces signs * (normals . u) >= 0.
-    state : (L, n)
-        +1 or -1 for rows whose sign the path decides, 0 for the others.
-    U : (L, d, d); slopes : (L, n); rho : (L, k); theta : (L, k, k)
+    state : (L, g)
+        +1 or -1 for lines whose sign the path decides, 0 for the others.
+    U : (L, d, d); slopes : (L, g); rho : (L, k); theta : (L, k, k)
         The multipliers; theta is strictly upper triangular.
     """
 
-    rows: Array
-    weights: Array
+    lines: Lines
     normals: Array
     signs: Array
     state: Array
@@ -61,9 +127,9 @@ class Leaves:
     theta: Array
 
     @classmethod
-    def of(cls, rows: Array, weights: Array, tree: Any) -> Iterator[Leaves]:
+    def of(cls, lines: Lines, tree: Any) -> Iterator[Leaves]:
         """The leaves of a tree that covers the ball, in portions."""
-        n, d = rows.shape
+        n, d = lines.normals.shape
         paths = list(paths_of(np.asarray(tree.splits), n + len(tree.extra)))
         lengths = np.array([len(path) for path in paths])
         forces, pairs = np.cumsum(lengths), np.cumsum(lengths * (lengths - 1) // 2)
@@ -72,43 +138,41 @@ class Leaves:
         require(len(tree.pairs) in (0, pairs[-1]), "a tree has more or fewer pairs than its paths")
         require((np.abs(tree.slopes) <= 1).all(), "a slope is not in [-1, 1]")
         require((tree.forces >= 0).all() and (tree.pairs >= 0).all(), "a force is negative")
-        group, orientation = twins(rows)
-        vectors = np.vstack([rows, binary_rows(tree.extra)[1]])
+        vectors = np.vstack([lines.normals, binary_rows(tree.extra)[1]])
         norms = norm(vectors)
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-        total = float(np.abs(weights) @ norms[:n])
         lower = np.tril_indices(d)
         step = max(1, int(CHUNK / ((n + lengths.max()) * d + lengths.max() ** 2)))
-        for first in range(0, len(paths), step):
-            some = slice(first, min(first + step, len(paths)))
-            L, k = some.stop - first, int(lengths[some].max())
+        for start in range(0, len(paths), step):
+            some = slice(start, min(start + step, len(paths)))
+            L, k = some.stop - start, int(lengths[some].max())
             index, signs, rho = np.zeros((L, k), np.int64), np.zeros((L, k)), np.zeros((L, k))
-            theta, own, shared = np.zeros((L, k, k)), np.zeros((L, n)), np.zeros((L, group.max() + 1))
+            theta, state = np.zeros((L, k, k)), np.zeros((L, len(lines.rows)))
             for leaf, path in enumerate(paths[some]):
                 if not path:
                     continue
                 size, upper = len(path), np.triu_indices(len(path), 1)
                 index[leaf, :size], signs[leaf, :size] = np.array(path).T
-                rho[leaf, :size] = tree.forces[forces[first + leaf] - size : forces[first + leaf]]
+                rho[leaf, :size] = tree.forces[forces[start + leaf] - size : forces[start + leaf]]
                 if len(tree.pairs):
-                    theta[leaf][upper] = tree.pairs[pairs[first + leaf] - len(upper[0]) : pairs[first + leaf]]
-                decided = index[leaf, :size][index[leaf, :size] < n]
-                own[leaf, decided] = signs[leaf, :size][index[leaf, :size] < n]
-                shared[leaf, group[decided]] = own[leaf, decided] * orientation[decided]
+                    theta[leaf][upper] = tree.pairs[pairs[start + leaf] - len(upper[0]) : pairs[start + leaf]]
+                decided = index[leaf, :size] < n
+                row = index[leaf, :size][decided]
+                state[leaf, lines.group[row]] = signs[leaf, :size][decided] * lines.orientation[row]
             U = np.zeros((L, d, d))
             U[:, lower[0], lower[1]] = U[:, lower[1], lower[0]] = tree.moments[some]
+            slopes = np.asarray(tree.slopes[some], dtype=np.float64)[:, lines.first]
             scale = inverse[index]
-            yield cls(
-                rows,
-                weights,
-                vectors[index],
-                signs,
-                np.where(own != 0, own, shared[:, group] * orientation),
-                U,
-                np.asarray(tree.slopes[some], dtype=np.float64),
-                rho * total * scale,
-                theta * total * scale[:, :, None] * scale[:, None, :],
-            )
+            theta = theta * lines.total * scale[:, :, None] * scale[:, None, :]
+            yield cls(lines, vectors[index], signs, state, U, slopes, rho * lines.total * scale, theta)
+
+    @property
+    def rows(self) -> Array:
+        return self.lines.rows
+
+    @property
+    def weights(self) -> Array:
+        return self.lines.weights
 
     def multipliers(self) -> Multipliers:
         """The multipliers in the form in which they are used; from here on they count as exact."""
@@ -134,7 +198,7 @@ class Leaves:
         """constant + l . u + u^T G u >= f(u) on the leaves, with sizes that bound the rounding errors."""
         n, d = self.rows.shape
         k = self.signs.shape[1]
-        error, of_norms = (n + 2 * k + 2 * d + 32) * UNIT, (d + 16) * UNIT
+        error, of_norms = (2 * n + 2 * k + 2 * d + 32) * UNIT, (d + 16) * UNIT
         norms, lengths = norm(self.rows), norm(self.normals)
         free, half = self.state == 0, np.abs(self.weights) / 2
         convex, concave = free & (self.weights > 0), free & (self.weights < 0)
@@ -146,11 +210,11 @@ class Leaves:
         coefficient = np.where(convex, half, np.where(concave, -(half + y.a), coefficient))
         h_sizes = norm(y.h)
         rho = np.maximum(y.rho, h_sizes * (1 + of_norms))
-        linear = coefficient @ self.rows + ((self.signs * rho)[:, None, :] @ self.normals)[:, 0]
+        linear = self.lines.linear + coefficient @ self.rows + ((self.signs * rho)[:, None, :] @ self.normals)[:, 0]
         left = np.where(convex[:, :, None], y.q[:, :, None] * self.rows, -y.m)
         right = y.theta @ self.normals - self.signs[:, :, None] * y.h
         G = np.swapaxes(left, 1, 2) @ self.rows + np.swapaxes(right, 1, 2) @ self.normals
-        l_size = np.abs(coefficient) @ norms + (rho * lengths).sum(axis=1)
+        l_size = self.lines.l_size + np.abs(coefficient) @ norms + (rho * lengths).sum(axis=1)
         G_size = ((y.q * norms + m_sizes) * norms).sum(axis=1)
         products = (np.abs(y.theta) @ lengths[:, :, None])[:, :, 0]
         G_size = G_size + ((h_sizes + products) * lengths).sum(axis=1)
@@ -224,14 +288,6 @@ def paths_of(splits: Array, most: int) -> Iterator[list[tuple[int, int]]]:
         if path:
             path[-1] = (path[-1][0], -1)
     require(ended, "the half-spaces of a tree do not cover the ball")
-
-
-def twins(rows: Array) -> tuple[Array, Array]:
-    """(group, orientation): rows of a group are equal up to the sign `orientation`, and decided together."""
-    first = np.argmax(rows != 0, axis=1)
-    orientation = np.where(rows[np.arange(len(rows)), first] < 0, -1.0, 1.0)
-    _, group = np.unique(rows * orientation[:, None] + 0.0, axis=0, return_inverse=True)
-    return group.reshape(-1), orientation
 
 
 def secular(eigenvalues: Array, halves: Array) -> Array:
