@@ -21,19 +21,16 @@ def proof_of(X, y, *, beta, loss="squared", bias="penalized", intercept=False, s
     lam = result.certificate.lam
     sides = [sign * lam[:, k] for k in range(lam.shape[1]) for sign in (1, -1)]
     trees = tuple(enumeration_tree(problem.design.dense(), side) for side in sides)
-    draft = Proof.of(problem, result.network, lam, trees, dual=0.0, primal=1e300)
-    verdict = extremal.verify(draft, X, y)
-    assert verdict.accepted, verdict
-    return draft.claiming(verdict.dual, verdict.primal)
+    return Proof.of(problem, result.network, lam, trees).proved(X, y)
 
 
 def enumeration_tree(X, c) -> SideTree:
-    """All patterns of the rows of positive weight; every leaf is a box-constrained least squares without U.
+    """All patterns of the rows of positive weight; every leaf is a box-constrained least squares.
 
     With the signs of these rows fixed, f is linear but for the rows of negative weight, so that for any t in [0, 1]
     and rho >= 0 it is at most |sum_on c_i x_i + sum_neg t_i c_i x_i + sum_j rho_j sigma_j a_j|.
     """
-    n, d = X.shape
+    d = X.shape[1]
     exponents, rows = binary_rows(X)
     lines = Lines.of(rows, np.ldexp(c / (np.abs(c).max() or 1.0), exponents - exponents.max()))
     total, norms = lines.total or 1.0, np.linalg.norm(lines.rows, axis=1)
@@ -56,14 +53,23 @@ def enumeration_tree(X, c) -> SideTree:
         x = np.zeros(0)
         if upper.size:
             x = lsq_linear(generators, -target, bounds=(0, upper), method="bvls", tol=1e-15).x
-        slope = np.zeros(n)
-        slope[lines.first[negative]] = np.clip(2 * x[: negative.size] - 1, -1, 1)
-        slopes.append(slope)
+        slopes.append(2 * x[: negative.size] - 1)
         forces.extend(np.maximum(x[negative.size :], 0))
 
     visit(0, [])
-    moments = np.zeros((len(slopes), d * (d + 1) // 2))
-    return SideTree(np.array(splits), np.zeros((0, d)), moments, np.array(slopes), np.array(forces), np.zeros(0))
+    leaves, m = len(slopes), negative.size
+    return SideTree(
+        splits=np.array(splits),
+        extra=np.zeros((0, d)),
+        positive=np.zeros(0),
+        negative=lines.first[negative],
+        w=np.zeros((leaves, 0)),
+        slopes=np.array(slopes),
+        vectors=np.zeros((leaves, m, d)),
+        forces=np.array(forces),
+        pulls=np.zeros((len(forces), d)),
+        pairs=np.zeros(0),
+    )
 
 
 def random_tree(rng, n: int, d: int, *, leaves: int, extra: int = 0, size: float = 1.0) -> SideTree:
@@ -75,18 +81,24 @@ def random_tree(rng, n: int, d: int, *, leaves: int, extra: int = 0, size: float
         left = int(rng.integers(1, count))
         return [int(rng.integers(0, n + extra)), *grow(left), *grow(count - left)]
 
-    splits = np.array(grow(leaves))
+    def scattered(shape) -> np.ndarray:
+        return rng.standard_normal(shape) * 10.0 ** rng.uniform(-3, 0, shape) * rng.integers(0, 2, shape)
+
+    splits, listed = np.array(grow(leaves)), np.flatnonzero(rng.random(n) < 0.9)
     lengths = np.array(path_lengths(splits))
-    rank = rng.integers(0, d + 1, leaves)
-    factors = rng.standard_normal((leaves, d, d)) * (np.arange(d) < rank[:, None])[:, None, :]
-    U = factors @ np.swapaxes(factors, 1, 2)
-    U += 0.1 * rng.standard_normal((leaves, 1, 1)) * np.eye(d) * rng.integers(0, 2, (leaves, 1, 1))
-    rows, columns = np.tril_indices(d)
-    slopes = np.clip(rng.standard_normal((leaves, n)), -1, 1)
-    forces = size * np.maximum(rng.standard_normal(lengths.sum()), 0) * 10.0 ** rng.uniform(-3, 0, lengths.sum())
-    pairs = int((lengths * (lengths - 1) // 2).sum())
-    thetas = size * np.maximum(rng.standard_normal(pairs), 0) * rng.integers(0, 2)
-    return SideTree(splits, rng.standard_normal((extra, d)), U[:, rows, columns], slopes, forces, thetas)
+    steps, pairs = int(lengths.sum()), int((lengths * (lengths - 1) // 2).sum())
+    return SideTree(
+        splits=splits,
+        extra=rng.standard_normal((extra, d)),
+        positive=listed,
+        negative=listed,
+        w=10.0 ** rng.uniform(-2, 4, (leaves, listed.size)),
+        slopes=scattered((leaves, listed.size)),
+        vectors=scattered((leaves, listed.size, d)),
+        forces=size * np.abs(scattered(steps)),
+        pulls=size * scattered((steps, d)),
+        pairs=size * np.abs(scattered(pairs)) * rng.integers(0, 2),
+    )
 
 
 def path_lengths(splits) -> list[int]:

@@ -160,10 +160,11 @@ def useful_bounds():
         for _ in range(50):
             u = ((rows @ u > 0) * weights) @ rows
             u /= np.linalg.norm(u)
-        U = 0.9 * np.outer(u, u) + 0.1 * np.eye(d) / d
-        slopes = np.where(rows @ u > 0, 0.5, -0.5)[None]
-        none = np.zeros(0)
-        tree = SideTree([-1], np.zeros((0, d)), U[np.tril_indices(d)][None], slopes, none, none)
+        cosines = rows @ u / np.linalg.norm(rows, axis=1)
+        w = 1 / np.maximum(np.abs(cosines), 0.2)
+        tree = SideTree(**EMPTY(d, positive=np.arange(n), negative=np.arange(n)) | {
+            "splits": [-1], "w": w[None], "slopes": np.sign(cosines)[None], "vectors": np.zeros((1, n, d)),
+        })  # fmt: skip
         yield verify.side_bound(rows, weights, tree), float(np.maximum(rows @ u, 0) @ weights)
 
 
@@ -178,35 +179,31 @@ def test_bound_is_that_of_the_format():
 
 
 def ideal_bound(leaves, leaf):
-    """The bound as the format writes it, with multipliers and nu in 40 digits."""
-    U = mp.matrix(leaves.U[leaf].tolist())
-    d, k = U.rows, leaves.signs.shape[1]
+    """The bound as the format writes it, with everything after the multipliers in 40 digits."""
+    d, k = leaves.rows.shape[1], leaves.signs.shape[1]
     G, l, constant = mp.zeros(d), mp.matrix(leaves.lines.linear.tolist()), mp.mpf(0)
-
-    def unit(v):
-        size = mp.norm(v)
-        return v / size if size > 0 else v
-
+    column = lambda array: mp.matrix(array.tolist())  # noqa: E731
     for i, c in enumerate(leaves.weights):
-        x, state, c = mp.matrix(leaves.rows[i].tolist()), leaves.state[leaf, i], mp.mpf(float(c))
+        x, state, c = column(leaves.rows[i]), leaves.state[leaf, i], mp.mpf(float(c))
+        size = mp.norm(x)
         if state > 0:
             l += c * x
-        elif state == 0 and c > 0 and mp.norm(x) > 0:
-            square = (x.T * U * x)[0]
-            spread = mp.sqrt(max(square, 0))
-            spread = min(max(spread, verify.NARROWEST * mp.norm(x)), verify.WIDEST * mp.norm(x))
-            l, G, constant = l + c / 2 * x, G + c / (4 * spread) * x * x.T, constant + c / 4 * spread
+        elif state == 0 and c > 0 and size > 0:
+            w = mp.mpf(float(leaves.w[leaf, i]))
+            l, G, constant = l + c / 2 * x, G + c * w / (4 * size) * x * x.T, constant + c * size / (4 * w)
         elif state == 0 and c < 0:
-            s, g = mp.mpf(float(leaves.slopes[leaf, i])), unit(U * x)
+            s, e = mp.mpf(float(leaves.slopes[leaf, i])), column(leaves.vectors[leaf, i])
+            s, e = s / max(1, abs(s) + mp.norm(e)), e / max(1, abs(s) + mp.norm(e))
             l += c / 2 * (1 + s) * x
-            G += c / 4 * (1 - abs(s)) * (g * x.T + x * g.T)
+            G += c / 4 * (e * x.T + x * e.T)
     for j in range(k):
-        a, sign = mp.matrix(leaves.normals[leaf, j].tolist()), mp.mpf(float(leaves.signs[leaf, j]))
-        rho, h = mp.mpf(float(leaves.rho[leaf, j])), unit(U * a)
+        a, sign = column(leaves.normals[leaf, j]), mp.mpf(float(leaves.signs[leaf, j]))
+        rho, h = mp.mpf(float(leaves.rho[leaf, j])), column(leaves.pulls[leaf, j])
+        h = h * min(1, rho / max(mp.norm(h), mp.mpf(10) ** -100))
         l += rho * sign * a
-        G -= rho * sign / 2 * (h * a.T + a * h.T)
+        G -= sign / 2 * (h * a.T + a * h.T)
         for i in range(j + 1, k):
-            b = mp.matrix(leaves.normals[leaf, i].tolist())
+            b = column(leaves.normals[leaf, i])
             G += (
                 mp.mpf(float(leaves.theta[leaf, j, i] * leaves.signs[leaf, j] * leaves.signs[leaf, i]))
                 / 2
@@ -271,16 +268,25 @@ def test_enumerated_tree_bounds_the_exact_gauge_tightly():
         assert exact.lower <= max(bounds) <= exact.upper * (1 + 1e-6)
 
 
-def test_leaf_of_zero_moments_is_linear():
-    """U = 0 leaves l . u: the bound is |sum of positive weights' halves ...|, here with all rows decided."""
+def EMPTY(d, positive=(), negative=()):
+    """The arrays of a tree without half-spaces."""
+    return {
+        "extra": np.zeros((0, d)), "positive": positive, "negative": negative, "forces": [], "pulls": np.zeros((0, d)),
+        "pairs": [],
+    }  # fmt: skip
+
+
+def grid(splits, d, leaves, steps, **parts):
+    """A tree with multipliers of zero, but for some of its arrays."""
+    shapes = {"w": (leaves, 0), "slopes": (leaves, 0), "vectors": (leaves, 0, d), "forces": steps, "pulls": (steps, d)}
+    return SideTree(**EMPTY(d) | {name: np.zeros(shape) for name, shape in shapes.items()} | parts, splits=splits)
+
+
+def test_leaf_with_all_rows_decided_is_linear():
     rows = np.array([[0.5, 0.0], [0.0, 0.5]])
-    none = np.zeros(0)
-    tree = SideTree([0, 1, -1, -1, -1], np.zeros((0, 2)), np.zeros((3, 3)), np.zeros((3, 2)), np.zeros(5), none)
-    # the last leaf has row 1 free with w clipped: its chord is nearly exact only for forces that this tree lacks
-    leaves = next(verify.Leaves.of(verify.Lines.of(rows, np.array([1.0, -1.0])), tree))
-    bounds = leaves.bounds()
-    assert bounds[0] == pytest.approx(np.hypot(0.5, 0.5), rel=1e-12)
-    assert bounds[1] == pytest.approx(0.5, rel=1e-12)
+    tree = grid([0, 1, -1, -1, -1], 2, 3, 5)
+    bounds = next(verify.Leaves.of(verify.Lines.of(rows, np.array([1.0, -1.0])), tree)).bounds()
+    np.testing.assert_allclose(bounds[:2], [np.hypot(0.5, 0.5), 0.5], rtol=1e-12)
 
 
 def test_rows_on_a_line_count_as_one():
@@ -293,7 +299,7 @@ def test_rows_on_a_line_count_as_one():
     for u in rng.standard_normal((100, 2)):
         value = lines.linear @ u + lines.weights @ np.maximum(lines.rows @ u, 0)
         assert value == pytest.approx(np.maximum(rows @ u, 0) @ weights, abs=1e-14)
-    tree = SideTree([2, -1, -1], np.zeros((0, 2)), np.zeros((2, 3)), np.zeros((2, 5)), np.zeros(2), np.zeros(0))
+    tree = grid([2, -1, -1], 2, 2, 2)
     leaves = next(verify.Leaves.of(lines, tree))
     np.testing.assert_array_equal(leaves.state[:, lines.group[0]], [1, -1])
 
@@ -328,3 +334,84 @@ def test_underflow_and_negligible_weights_do_no_harm():
         values = np.maximum(rng.standard_normal((1000, 3)) @ rows.T, 0) @ weights
         assert bound >= values.max() / 5 >= 0
         assert bound > 0
+
+
+def test_leaf_bound_is_the_value_of_the_semidefinite_relaxation():
+    """With the primal and dual solution of a leaf's relaxation as multipliers, the bound is the relaxation's value.
+
+    max 1/2 c . Xu + 1/2 sum_P c_i sqrt(x_i^T U x_i) - 1/2 sum_N |c_i| max(|x_i . u|, |U x_i|) over [1 u; u U] >= 0 and
+    tr U <= 1, with sigma a . u >= |U a| for the half-spaces and sigma sigma' a^T U a' >= 0 for their pairs.
+    """
+    import cvxpy as cp
+
+    rng = np.random.default_rng(12)
+    for trial in range(12):
+        n, d, k = 8, 3, trial % 4
+        X, c = rng.standard_normal((n, d)), rng.standard_normal(n)
+        exponents, rows = verify.binary_rows(X)
+        c = np.ldexp(c, exponents)
+        weights = c / np.abs(c).max() / 2
+        path, sigma = list(range(k)), rng.choice([-1.0, 1.0], k)
+        M = cp.Variable((d + 1, d + 1), symmetric=True)
+        u, U = M[0, 1:], M[1:, 1:]
+        walls = [cp.SOC(sigma[j] * rows[j] @ u, U @ rows[j]) for j in path]
+        pairs = [(j, l) for j in path for l in path if j < l]
+        products = [sigma[j] * sigma[l] * (rows[j] @ U @ rows[l]) >= 0 for j, l in pairs]
+        free_minus = [i for i in range(k, n) if weights[i] < 0]
+        t = cp.Variable(n)
+        steep = [(t[i] >= rows[i] @ u, t[i] >= -rows[i] @ u, cp.SOC(t[i], U @ rows[i])) for i in free_minus]
+        value = sum(weights[i] * (rows[i] @ u) * (sigma[i] > 0) for i in path)
+        for i in range(k, n):
+            chord = cp.sqrt(rows[i] @ U @ rows[i]) if weights[i] > 0 else t[i]
+            value = value + weights[i] / 2 * (rows[i] @ u + chord)
+        conditions = [M >> 0, M[0, 0] == 1, cp.trace(U) <= 1, *walls, *products, *(part for s in steep for part in s)]
+        problem = cp.Problem(cp.Maximize(value), conditions)
+        problem.solve(solver=cp.CLARABEL)
+        chords = [i for i in range(k, n) if weights[i] > 0]
+        norms = np.linalg.norm(rows, axis=1)
+        w = [norms[i] / np.sqrt(rows[i] @ U.value @ rows[i]) for i in chords]
+        slopes, vectors = [], []
+        for up, down, cone in steep:
+            duals = [float(up.dual_value), float(down.dual_value), *cone.dual_value[1].ravel()]
+            total = duals[0] + duals[1] + float(np.ravel(cone.dual_value[0])[0])
+            slopes.append((duals[0] - duals[1]) / total)
+            vectors.append(-np.array(duals[2:]) / total)
+        scale = norms / float(np.abs(weights) @ norms)
+        forces = [float(np.ravel(wall.dual_value[0])[0]) * scale[j] for j, wall in zip(path, walls, strict=True)]
+        pulls = [-wall.dual_value[1].ravel() * scale[j] for j, wall in zip(path, walls, strict=True)]
+        thetas = [
+            float(product.dual_value) * scale[j] * norms[l] for (j, l), product in zip(pairs, products, strict=True)
+        ]
+        splits, leaf = chain(sigma)
+        lengths = leaf_lengths(splits)
+        tree = grid(
+            splits, d, k + 1, sum(lengths), positive=chords, negative=free_minus,
+            w=np.repeat([w], k + 1, axis=0), slopes=np.repeat([slopes], k + 1, axis=0),
+            vectors=np.repeat(np.reshape(vectors, (1, len(free_minus), d)), k + 1, axis=0),
+            forces=placed(forces, lengths, leaf, ()), pulls=placed(pulls, lengths, leaf, (d,)),
+            pairs=np.maximum(placed(thetas, [size * (size - 1) // 2 for size in lengths], leaf, ()), 0),
+        )  # fmt: skip
+        leaves = next(verify.Leaves.of(verify.Lines.of(rows, weights), tree))
+        at = leaves.signs[leaf] != 0
+        assert leaves.signs[leaf][at].tolist() == sigma.tolist()
+        assert leaves.bounds()[leaf] == pytest.approx(problem.value, rel=3e-4)
+
+
+def chain(sigma) -> tuple[list[int], int]:
+    """A tree in which one leaf has the half-spaces 0, 1, ... with the signs sigma, and that leaf."""
+    splits, after, leaf = [], 0, 0
+    for j, sign in enumerate(sigma):
+        splits += [j] if sign > 0 else [j, -1]
+        leaf, after = leaf + (sign < 0), after + (sign > 0)
+    return splits + [-1] * (1 + after), leaf
+
+
+def leaf_lengths(splits) -> list[int]:
+    return [len(path) for path in verify.paths_of(np.array(splits), 10**6)]
+
+
+def placed(values, lengths, leaf, shape):
+    """The values for one leaf, and zeros for all others."""
+    parts = [np.zeros((size, *shape)) for size in lengths]
+    parts[leaf] = np.reshape(values, (lengths[leaf], *shape))
+    return np.concatenate(parts)

@@ -2,68 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from extremal.verify.statement import PREFIX, VERSION, fingerprint, read, seal
+from extremal.verify import verify
+from extremal.verify.statement import PREFIX, TREE, VERSION, fingerprint, read, seal
 
 if TYPE_CHECKING:
     from extremal.design import Array
     from extremal.network import Network
     from extremal.problem import Problem
 
+#: A claim that is always true.
+LARGEST = sys.float_info.max
+
 
 @dataclass(frozen=True, eq=False)
 class SideTree:
     """A bound of f(u) = sum_i c_i (x_i . u)_+ on the unit ball: a binary tree of half-spaces with multipliers.
 
-    Forces and pairs are for half-spaces with unit normals, and for weights with sum_i |c_i| |x_i| = 1; nothing else
-    depends on the scale of rows or weights. Any multipliers give a valid bound.
+    Any multipliers give a valid bound; good ones give a good bound. On a leaf, for unit vectors x_i and a_j, weights
+    with sum_i |c_i| = 1 and z = x_i . u,
+
+        |z|  <=  (w_i z^2 + 1 / w_i) / 2                          for the undecided rows of positive weight,
+        |z|  >=  s_i z + (e_i . u) z,  |s_i| + |e_i| <= 1          for those of negative weight,
+        0    <=  (rho_j - h_j . u) (sign_j a_j . u),  |h_j| <= rho_j    for the half-spaces of the path,
+        0    <=  theta_jl (sign_j a_j . u) (sign_l a_l . u)        for their pairs.
+
+    So rho, h and theta are those of the weights c_i |x_i| / sum |c_i| |x_i|; nothing depends on the scale of the data.
 
     Attributes
     ----------
     splits : int32 array of shape (nodes,)
         Preorder: the normal's index for an inner node, whose first child has normal . u >= 0; -1 for a leaf.
-        An index i < n is row i, and decides it (and rows equal to it up to sign); n + j is row j of `extra`.
+        An index i < n is row i, and decides it (and rows parallel to it); n + j is row j of `extra`.
     extra : float64 array of shape (k, d)
-    moments : float32 array of shape (leaves, d (d + 1) / 2)
-        U, about E[u u^T] on the leaf: its lower triangle, row by row.
-    slopes : float32 array of shape (leaves, n)
-        In [-1, 1]; it matters for the undecided rows of negative weight.
-    forces : float32 array
-        One for every half-space of every leaf's path, in the order of leaves and paths; nonnegative.
+    positive, negative : int32 arrays of shape (p,), (m,)
+        The rows to which the columns of w, and of slopes and vectors, belong: one of every line of parallel rows.
+        Rows that are not listed get w = 1, s = 0 and e = 0.
+    w : float32 array of shape (leaves, p)
+    slopes, vectors : float32 arrays of shape (leaves, m), (leaves, m, d)
+        s and e; what belongs to a decided row is not looked at.
+    forces, pulls : float32 arrays of shape (steps,), (steps, d)
+        rho and h for every half-space of every leaf's path, in the order of leaves and paths.
     pairs : float32 array
-        One for every pair of half-spaces j < l of every leaf's path, (0, 1), (0, 2), ..., (1, 2), ...; nonnegative.
-        Empty if there are none.
+        theta for every pair of half-spaces j < l of every leaf's path, (0, 1), (0, 2), ..., (1, 2), ...; or empty.
     """
 
     splits: Array
     extra: Array
-    moments: Array
+    positive: Array
+    negative: Array
+    w: Array
     slopes: Array
+    vectors: Array
     forces: Array
+    pulls: Array
     pairs: Array
 
     def __post_init__(self) -> None:
-        types = (np.int32, np.float64, np.float32, np.float32, np.float32, np.float32)
-        for part, kind in zip(fields(self), types, strict=True):
-            object.__setattr__(self, part.name, np.ascontiguousarray(getattr(self, part.name), dtype=kind))
+        for part in fields(self):
+            array = np.ascontiguousarray(getattr(self, part.name), dtype=TREE[part.name])
+            object.__setattr__(self, part.name, array)
 
     @property
     def leaves(self) -> int:
         """The number of leaves."""
-        return len(self.moments)
+        return len(self.w)
 
     @classmethod
-    def trivial(cls, n: int, d: int) -> SideTree:
-        """A single leaf with U = I / d: a bound of any weights, good enough where they are zero."""
-        moments = np.eye(d)[np.tril_indices(d)][None] / d
-        none = np.zeros(0)
-        return cls(np.array([-1]), np.zeros((0, d)), moments, np.zeros((1, n)), none, none)
+    def trivial(cls, d: int) -> SideTree:
+        """A single leaf: a bound of any weights, good enough where they are nearly zero."""
+        none, pulls = np.zeros(0), np.zeros((0, d))
+        return cls(
+            np.array([-1]),
+            pulls,
+            none,
+            none,
+            np.zeros((1, 0)),
+            np.zeros((1, 0)),
+            np.zeros((1, 0, d)),
+            none,
+            pulls,
+            none,
+        )
+
+    @classmethod
+    def assemble(cls, leaves: Sequence[Leaf], rows: Array, basis: Array) -> SideTree:
+        """The tree of leaves in preorder, the positive side first, that speak of unit rows in reduced coordinates.
+
+        Parameters
+        ----------
+        leaves : sequence of Leaf
+        rows : int array of shape (r,)
+            For the r rows of the leaves a row of the data with the same direction.
+        basis : array of shape (d, rank)
+            Orthonormal columns: the leaves' rows are x_i^T basis / |x_i|.
+        """
+        positive = np.unique(np.concatenate([leaf.positive for leaf in leaves]).astype(int))
+        negative = np.unique(np.concatenate([leaf.negative for leaf in leaves]).astype(int))
+        w, slopes = np.zeros((len(leaves), positive.size)), np.zeros((len(leaves), negative.size))
+        vectors = np.zeros((*slopes.shape, len(basis)))
+        splits: list[int] = []
+        before: list[tuple[int, bool]] = []
+        for at, leaf in enumerate(leaves):
+            w[at, np.searchsorted(positive, leaf.positive)] = leaf.w
+            slopes[at, np.searchsorted(negative, leaf.negative)] = leaf.slope
+            vectors[at, np.searchsorted(negative, leaf.negative)] = leaf.E @ basis.T
+            signed = [(int(row), sign > 0) for row, sign in zip(leaf.path, leaf.signs, strict=True)]
+            shared = 0
+            while shared < min(len(before), len(signed)) and before[shared] == signed[shared]:
+                shared += 1
+            splits += [int(rows[row]) for row, _ in signed[shared + (at > 0) :]] + [-1]
+            before = signed
+        return cls(
+            np.array(splits),
+            np.zeros((0, len(basis))),
+            rows[positive],
+            rows[negative],
+            w,
+            slopes,
+            vectors,
+            np.concatenate([leaf.force for leaf in leaves]),
+            np.vstack([leaf.H @ basis.T for leaf in leaves]),
+            np.concatenate([leaf.pairs for leaf in leaves]),
+        )
+
+
+class Leaf(Protocol):
+    """A leaf of a search: its path, the undecided rows of either sign, and the multipliers of `SideTree`."""
+
+    path: Sequence[int]
+    signs: Sequence[float]
+    positive: Array
+    negative: Array
+    w: Array
+    slope: Array
+    E: Array
+    force: Array
+    H: Array
+    pairs: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +209,8 @@ class Proof:
         lam: Array,
         trees: tuple[SideTree, ...],
         *,
-        dual: float,
-        primal: float,
+        dual: float = 0.0,
+        primal: float = LARGEST,
         directions: Array | None = None,
         shares: Array | None = None,
     ) -> Proof:
@@ -154,6 +238,19 @@ class Proof:
             dual=dual,
             primal=primal,
         )
+
+    def proved(self, X: ArrayLike, y: ArrayLike) -> Proof:
+        """The same proof, claiming just what the checker finds.
+
+        Raises
+        ------
+        ValueError
+            If the checker rejects it.
+        """
+        verdict = verify(self.claiming(0.0, LARGEST), X, y)
+        if not verdict.accepted:
+            raise ValueError(str(verdict))
+        return self.claiming(verdict.dual, verdict.primal)
 
     def claiming(self, dual: float, primal: float) -> Proof:
         """The same proof of other numbers."""

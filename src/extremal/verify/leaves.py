@@ -18,8 +18,8 @@ from extremal.verify.arithmetic import TINY, UNIT, Array, binary_rows, norm, req
 NEGLIGIBLE = 2.0**-900
 #: Numbers in the arrays of the leaves that are bounded at a time.
 CHUNK = 1_000_000
-#: sqrt(x_i^T U x_i) is clipped to these multiples of |x_i|.
-NARROWEST, WIDEST = 2.0**-30, 2.0**30
+#: The multipliers w are clipped to this range.
+SMALLEST, LARGEST = 2.0**-30, 2.0**30
 #: Rows whose unit vectors are closer than this to a common line count as one row.
 PARALLEL = 1e-11
 
@@ -113,7 +113,7 @@ class Leaves:
         The half-spaces signs * (normals . u) >= 0.
     state : (L, g)
         +1 or -1 for lines whose sign the path decides, 0 for the others.
-    U : (L, d, d); slopes : (L, g); rho : (L, k); theta : (L, k, k)
+    w : (L, g); slopes : (L, g); vectors : (L, g, d); rho : (L, k); pulls : (L, k, d); theta : (L, k, k)
         The multipliers; theta is strictly upper triangular.
     """
 
@@ -121,9 +121,11 @@ class Leaves:
     normals: Array
     signs: Array
     state: Array
-    U: Array
+    w: Array
     slopes: Array
+    vectors: Array
     rho: Array
+    pulls: Array
     theta: Array
 
     @classmethod
@@ -133,38 +135,46 @@ class Leaves:
         paths = list(paths_of(np.asarray(tree.splits), n + len(tree.extra)))
         lengths = np.array([len(path) for path in paths])
         forces, pairs = np.cumsum(lengths), np.cumsum(lengths * (lengths - 1) // 2)
-        require(len(paths) == len(tree.moments), "a tree has more or fewer leaves than multipliers")
-        require(len(tree.forces) == forces[-1], "a tree has more or fewer forces than half-spaces")
+        leaves = len(paths)
+        require(
+            {len(tree.w), len(tree.slopes), len(tree.vectors)} == {leaves}, "a tree has more or fewer leaves than w"
+        )
+        require(len(tree.forces) == len(tree.pulls) == forces[-1], "a tree has more or fewer forces than half-spaces")
         require(len(tree.pairs) in (0, pairs[-1]), "a tree has more or fewer pairs than its paths")
-        require((np.abs(tree.slopes) <= 1).all(), "a slope is not in [-1, 1]")
+        listed = np.concatenate([tree.positive, tree.negative])
+        require(((listed >= 0) & (listed < n)).all(), "a tree has multipliers of rows that do not exist")
         require((tree.forces >= 0).all() and (tree.pairs >= 0).all(), "a force is negative")
-        vectors = np.vstack([lines.normals, binary_rows(tree.extra)[1]])
-        norms = norm(vectors)
+        vectors_of = np.vstack([lines.normals, binary_rows(tree.extra)[1]])
+        norms = norm(vectors_of)
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-        lower = np.tril_indices(d)
         step = max(1, int(CHUNK / ((n + lengths.max()) * d + lengths.max() ** 2)))
-        for start in range(0, len(paths), step):
-            some = slice(start, min(start + step, len(paths)))
+        for start in range(0, leaves, step):
+            some = slice(start, min(start + step, leaves))
             L, k = some.stop - start, int(lengths[some].max())
             index, signs, rho = np.zeros((L, k), np.int64), np.zeros((L, k)), np.zeros((L, k))
-            theta, state = np.zeros((L, k, k)), np.zeros((L, len(lines.rows)))
+            theta, pulls = np.zeros((L, k, k)), np.zeros((L, k, d))
+            state = np.zeros((L, len(lines.rows)))
             for leaf, path in enumerate(paths[some]):
                 if not path:
                     continue
                 size, upper = len(path), np.triu_indices(len(path), 1)
                 index[leaf, :size], signs[leaf, :size] = np.array(path).T
                 rho[leaf, :size] = tree.forces[forces[start + leaf] - size : forces[start + leaf]]
+                pulls[leaf, :size] = tree.pulls[forces[start + leaf] - size : forces[start + leaf]]
                 if len(tree.pairs):
                     theta[leaf][upper] = tree.pairs[pairs[start + leaf] - len(upper[0]) : pairs[start + leaf]]
                 decided = index[leaf, :size] < n
                 row = index[leaf, :size][decided]
                 state[leaf, lines.group[row]] = signs[leaf, :size][decided] * lines.orientation[row]
-            U = np.zeros((L, d, d))
-            U[:, lower[0], lower[1]] = U[:, lower[1], lower[0]] = tree.moments[some]
-            slopes = np.asarray(tree.slopes[some], dtype=np.float64)[:, lines.first]
-            scale = inverse[index]
-            theta = theta * lines.total * scale[:, :, None] * scale[:, None, :]
-            yield cls(lines, vectors[index], signs, state, U, slopes, rho * lines.total * scale, theta)
+            w, slopes, vectors = np.ones(state.shape), np.zeros(state.shape), np.zeros((*state.shape, d))
+            turned = lines.orientation[tree.negative]
+            w[:, lines.group[tree.positive]] = np.clip(tree.w[some], SMALLEST, LARGEST)
+            slopes[:, lines.group[tree.negative]] = tree.slopes[some] * turned
+            vectors[:, lines.group[tree.negative]] = tree.vectors[some] * turned[:, None]
+            scale = lines.total * inverse[index]
+            theta = theta * scale[:, :, None] * inverse[index][:, None, :]
+            pulls = pulls * scale[:, :, None]
+            yield cls(lines, vectors_of[index], signs, state, w, slopes, vectors, rho * scale, pulls, theta)
 
     @property
     def rows(self) -> Array:
@@ -178,18 +188,15 @@ class Leaves:
         """The multipliers in the form in which they are used; from here on they count as exact."""
         free = self.state == 0
         convex, b = free & (self.weights > 0), np.where(free & (self.weights < 0), -self.weights, 0.0)
-        images, norms = self.rows @ self.U, norm(self.rows)
-        deviation = np.sqrt(np.maximum((images * self.rows).sum(axis=-1), 0.0))
-        deviation = np.clip(deviation, NARROWEST * norms, WIDEST * norms)
-        q = np.where(convex & (norms > 0), self.weights / (4 * np.where(norms > 0, deviation, 1.0)), 0.0)
-        a = self.slopes * (b / 2)
-        pulls = self.normals @ self.U
+        norms = norm(self.rows)
+        q = np.where(convex & (norms > 0), self.weights * self.w / (4 * np.where(norms > 0, norms, 1.0)), 0.0)
+        half = b / 2 / np.maximum(np.abs(self.slopes) + norm(self.vectors), 1.0)
         return Multipliers(
             q=q,
-            a=a,
-            m=directed(images, b / 2 - np.abs(a)),
+            a=self.slopes * half,
+            m=self.vectors * half[:, :, None],
             rho=self.rho,
-            h=directed(pulls, self.rho),
+            h=self.pulls * np.minimum(1.0, self.rho / np.maximum(norm(self.pulls), TINY))[:, :, None],
             theta=self.theta * self.signs[:, :, None] * self.signs[:, None, :],
         )
 
@@ -302,9 +309,3 @@ def secular(eigenvalues: Array, halves: Array) -> Array:
         short = ((halves / (middle + top - eigenvalues)) ** 2).sum(axis=1, keepdims=True) > 1
         low, high = np.where(short, middle, low), np.where(short, high, middle)
     return top + high
-
-
-def directed(vectors: Array, length: Array) -> Array:
-    """The vectors at the given length, about; zero vectors stay."""
-    norms = norm(vectors)
-    return vectors * np.divide(length, norms, out=np.zeros_like(norms), where=norms > 0)[..., None]

@@ -24,7 +24,10 @@ TYPES = {
     "shape": "<i8", "X_hash": "U", "y_hash": "U", "lam": "<f8", "directions": "<f8", "shares": "<f8",
     "hidden": "<f8", "output": "<f8", "offset": "<f8", "dual": "<f8", "primal": "<f8", "digest": "U",
 }  # fmt: skip
-TREE = {"splits": "<i4", "extra": "<f8", "moments": "<f4", "slopes": "<f4", "forces": "<f4", "pairs": "<f4"}
+TREE = {
+    "splits": "<i4", "extra": "<f8", "positive": "<i4", "negative": "<i4", "w": "<f4", "slopes": "<f4",
+    "vectors": "<f4", "forces": "<f4", "pulls": "<f4", "pairs": "<f4",
+}  # fmt: skip
 
 
 def read(path: str | Path) -> dict[str, Array]:
@@ -83,9 +86,10 @@ def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
     s = SimpleNamespace(**{name: arrays[name] if name in shapes else arrays[name].item() for name in TYPES})
     s.shape, s.trees = (n, d), [SimpleNamespace(**{name: arrays[f"{k}.{name}"] for name in TREE}) for k in range(count)]
     for tree in s.trees:
-        leaves, flat = len(np.atleast_1d(tree.moments)), tree.splits.ndim == tree.forces.ndim == tree.pairs.ndim == 1
-        right = tree.moments.shape == (leaves, columns * (columns + 1) // 2) and tree.slopes.shape == (leaves, n)
-        require(flat and right and tree.extra.shape[1:] == (columns,), "a tree has arrays of the wrong shape")
+        flat = all(part.ndim == 1 for part in (tree.splits, tree.positive, tree.negative, tree.forces, tree.pairs))
+        right = tree.extra.shape[1:] == tree.pulls.shape[1:] == (columns,) and tree.w.shape[1:] == tree.positive.shape
+        right &= tree.slopes.shape[1:] == tree.negative.shape and tree.vectors.shape == (*tree.slopes.shape, columns)
+        require(flat and right, "a tree has arrays of the wrong shape")
     require(s.loss in LOSSES, f"the loss {s.loss!r} is not known here")
     outputs = c > 1 if s.loss == "softmax" else c == 1 or s.loss in ("squared", "huber")
     require(outputs, "this loss has another number of outputs")
