@@ -360,16 +360,24 @@ def test_leaf_bound_is_the_value_of_the_semidefinite_relaxation():
         free_minus = [i for i in range(k, n) if weights[i] < 0]
         t = cp.Variable(n)
         steep = [(t[i] >= rows[i] @ u, t[i] >= -rows[i] @ u, cp.SOC(t[i], U @ rows[i])) for i in free_minus]
+        chords = [i for i in range(k, n) if weights[i] > 0]
+        spread = [t[i] <= rows[i] @ U @ rows[i] for i in chords]
         value = sum(weights[i] * (rows[i] @ u) * (sigma[i] > 0) for i in path)
         for i in range(k, n):
-            chord = cp.sqrt(rows[i] @ U @ rows[i]) if weights[i] > 0 else t[i]
-            value = value + weights[i] / 2 * (rows[i] @ u + chord)
-        conditions = [M >> 0, M[0, 0] == 1, cp.trace(U) <= 1, *walls, *products, *(part for s in steep for part in s)]
+            value = value + weights[i] / 2 * (rows[i] @ u + (cp.sqrt(t[i]) if weights[i] > 0 else t[i]))
+        conditions = [
+            M >> 0,
+            M[0, 0] == 1,
+            cp.trace(U) <= 1,
+            *spread,
+            *walls,
+            *products,
+            *(part for s in steep for part in s),
+        ]
         problem = cp.Problem(cp.Maximize(value), conditions)
         problem.solve(solver=cp.CLARABEL)
-        chords = [i for i in range(k, n) if weights[i] > 0]
         norms = np.linalg.norm(rows, axis=1)
-        w = [norms[i] / np.sqrt(rows[i] @ U.value @ rows[i]) for i in chords]
+        w = [4 * norms[i] / weights[i] * float(part.dual_value) for i, part in zip(chords, spread, strict=True)]
         slopes, vectors = [], []
         for up, down, cone in steep:
             duals = [float(up.dual_value), float(down.dual_value), *cone.dual_value[1].ravel()]
@@ -378,7 +386,7 @@ def test_leaf_bound_is_the_value_of_the_semidefinite_relaxation():
             vectors.append(-np.array(duals[2:]) / total)
         scale = norms / float(np.abs(weights) @ norms)
         forces = [float(np.ravel(wall.dual_value[0])[0]) * scale[j] for j, wall in zip(path, walls, strict=True)]
-        pulls = [-wall.dual_value[1].ravel() * scale[j] for j, wall in zip(path, walls, strict=True)]
+        pulls = [-sigma[j] * wall.dual_value[1].ravel() * scale[j] for j, wall in zip(path, walls, strict=True)]
         thetas = [
             float(product.dual_value) * scale[j] * norms[l] for (j, l), product in zip(pairs, products, strict=True)
         ]
@@ -394,7 +402,7 @@ def test_leaf_bound_is_the_value_of_the_semidefinite_relaxation():
         leaves = next(verify.Leaves.of(verify.Lines.of(rows, weights), tree))
         at = leaves.signs[leaf] != 0
         assert leaves.signs[leaf][at].tolist() == sigma.tolist()
-        assert leaves.bounds()[leaf] == pytest.approx(problem.value, rel=3e-4)
+        assert leaves.bounds()[leaf] == pytest.approx(problem.value, rel=1e-5)
 
 
 def chain(sigma) -> tuple[list[int], int]:
