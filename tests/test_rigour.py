@@ -8,6 +8,7 @@ the very same numbers in mpmath.
 from __future__ import annotations
 
 from importlib import import_module
+from types import SimpleNamespace
 
 import mpmath as mp
 import numpy as np
@@ -423,3 +424,47 @@ def placed(values, lengths, leaf, shape):
     parts = [np.zeros((size, *shape)) for size in lengths]
     parts[leaf] = np.reshape(values, (lengths[leaf], *shape))
     return np.concatenate(parts)
+
+
+def test_tree_assembled_from_leaves_in_reduced_coordinates():
+    """Leaves that speak of unit rows in another basis give the bound that the same multipliers give there."""
+    rng = np.random.default_rng(13)
+    for _ in range(20):
+        n, rank, d = 7, 3, 5
+        Z = rng.standard_normal((n, rank))
+        Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+        basis = np.linalg.qr(rng.standard_normal((d, rank)))[0]
+        order = rng.permutation(n)
+        lengths = rng.uniform(0.5, 2, n)
+        X, c = np.empty((n, d)), rng.standard_normal(n)
+        X[order] = lengths[:, None] * (Z @ basis.T)
+        tree = random_tree(rng, n, rank, leaves=int(rng.integers(1, 12)))
+        assembled = SideTree.assemble(list(leaves_of(tree, c)), order, basis)
+        weights = np.empty(n)
+        weights[order] = c / lengths
+        bounds = []
+        for rows, sizes, some in ((Z, c, tree), (X, weights, assembled)):
+            exponents, scaled = verify.binary_rows(rows)
+            bounds.append(verify.side_bound(scaled, np.ldexp(sizes, exponents - 4), some))
+        assert bounds[1] == pytest.approx(bounds[0], rel=1e-5)  # single precision in another basis
+
+
+def leaves_of(tree, c):
+    """The leaves of a tree as a search has them."""
+    starts = np.cumsum([0, *leaf_lengths(tree.splits)])
+    sizes = np.cumsum([0, *(k * (k - 1) // 2 for k in leaf_lengths(tree.splits))])
+    for at, path in enumerate(verify.paths_of(tree.splits, 10**6)):
+        free = [i for i, row in enumerate(tree.positive) if row not in [split for split, _ in path]]
+        rows = tree.positive[free]
+        yield SimpleNamespace(
+            path=[split for split, _ in path],
+            signs=[float(sign) for _, sign in path],
+            positive=rows[c[rows] > 0],
+            negative=rows[c[rows] < 0],
+            w=tree.w[at, free][c[rows] > 0],
+            slope=tree.slopes[at, free][c[rows] < 0],
+            E=tree.vectors[at, free][c[rows] < 0],
+            force=tree.forces[starts[at] : starts[at + 1]],
+            H=tree.pulls[starts[at] : starts[at + 1]],
+            pairs=tree.pairs[sizes[at] : sizes[at + 1]],
+        )

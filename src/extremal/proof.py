@@ -107,7 +107,7 @@ class SideTree:
         """
         positive = np.unique(np.concatenate([leaf.positive for leaf in leaves]).astype(int))
         negative = np.unique(np.concatenate([leaf.negative for leaf in leaves]).astype(int))
-        w, slopes = np.zeros((len(leaves), positive.size)), np.zeros((len(leaves), negative.size))
+        w, slopes = np.ones((len(leaves), positive.size)), np.zeros((len(leaves), negative.size))
         vectors = np.zeros((*slopes.shape, len(basis)))
         splits: list[int] = []
         before: list[tuple[int, bool]] = []

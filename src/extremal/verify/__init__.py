@@ -67,7 +67,11 @@ class Verdict:
         """(primal - dual) / primal, rounded up; 1 if nothing was proved."""
         if not self.accepted:
             return 1.0
-        return min(float(1 - Fraction(self.dual) / Fraction(self.primal)) * (1 + UNIT), 1.0) if self.primal > 0 else 0.0
+        return (
+            min(float(1 - Fraction(self.dual) / Fraction(self.primal)) * (1 + 2 * UNIT), 1.0)
+            if self.primal > 0
+            else 0.0
+        )
 
     def __bool__(self) -> bool:
         return self.accepted
@@ -116,6 +120,8 @@ def verdict_on(s: SimpleNamespace, X: Array, target: Array) -> Verdict:
     """Recompute both ends of the gap, and compare them with what is claimed."""
     exponents, rows = binary_rows(X)
     dual, primal = dual_value(s, exponents, rows, target), objective(s, exponents, rows, target)
+    if dual > primal:
+        raise Rejected("the two bounds contradict each other, which no file can bring about: the checker has failed")
     if dual < Decimal(s.dual) - CLAIM * abs(Decimal(s.dual)):
         raise Rejected(f"the proof claims the bound {s.dual!r}, and only {float(dual)!r} follows from it")
     if primal > Decimal(s.primal) * (1 + CLAIM):

@@ -136,9 +136,8 @@ class Leaves:
         lengths = np.array([len(path) for path in paths])
         forces, pairs = np.cumsum(lengths), np.cumsum(lengths * (lengths - 1) // 2)
         leaves = len(paths)
-        require(
-            {len(tree.w), len(tree.slopes), len(tree.vectors)} == {leaves}, "a tree has more or fewer leaves than w"
-        )
+        same = len(tree.w) == len(tree.slopes) == len(tree.vectors) == leaves
+        require(same, "a tree has more or fewer leaves than multipliers")
         require(len(tree.forces) == len(tree.pulls) == forces[-1], "a tree has more or fewer forces than half-spaces")
         require(len(tree.pairs) in (0, pairs[-1]), "a tree has more or fewer pairs than its paths")
         listed = np.concatenate([tree.positive, tree.negative])
