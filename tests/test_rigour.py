@@ -7,6 +7,7 @@ the very same numbers in mpmath.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -468,3 +469,26 @@ def leaves_of(tree, c):
             H=tree.pulls[starts[at] : starts[at + 1]],
             pairs=tree.pairs[sizes[at] : sizes[at + 1]],
         )
+
+
+def test_extreme_multipliers_never_prove_too_much():
+    """Numbers at the ends of single precision, extra normals at those of double precision."""
+    rng = np.random.default_rng(14)
+    ends = np.array([0.0, 1e-45, 1e-38, 1e-20, 1.0, 1e20, 3.4e38])
+    finite = 0
+    for _ in range(300):
+        n, d = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+        rows = verify.binary_rows(rng.standard_normal((n, d)))[1]
+        weights = rng.uniform(-1, 1, n) * 10.0 ** rng.choice([0, -10, -200, -320], n)
+        plain = random_tree(rng, n, d, leaves=5, extra=2)
+        wild = {"extra": plain.extra * 10.0 ** rng.uniform(-300, 300, plain.extra.shape)}
+        for name in rng.choice(["w", "slopes", "vectors", "forces", "pulls", "pairs"], 2, replace=False):
+            array = getattr(plain, name)
+            some = np.where(rng.random(array.shape) < 0.3, rng.choice(ends, array.shape), array)
+            wild[name] = some * np.where(array < 0, -1, 1)
+        bound = verify.side_bound(rows, weights, replace(plain, **wild))
+        U = rng.standard_normal((200, d))
+        U /= np.linalg.norm(U, axis=1, keepdims=True)
+        assert not bound < (np.maximum(U @ rows.T, 0) @ weights).max() * (1 - 1e-14)
+        finite += np.isfinite(bound)
+    assert finite > 100

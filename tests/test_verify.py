@@ -199,7 +199,7 @@ def test_mutated_multipliers_and_weights_never_prove_what_is_false(cases, name):
     for _ in range(200):
         arrays = copy_of(case)
         tree = int(rng.integers(0, trees_of(arrays)))
-        part = str(rng.choice(["lam", "hidden", "output", "offset", "weight", *parts]))
+        part = str(rng.choice(["lam", "hidden", "output", "offset", "weight", "directions", "shares", *parts]))
         target = f"{tree}.{part}" if part in parts else part
         if numeric(rng, arrays, target, FACTORS):
             rejected[part] = rejected.get(part, 0) + check_mutant(case, arrays)
