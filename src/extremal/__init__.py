@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from extremal.gauge import GaugeBounds, gauge
     from extremal.network import Network
     from extremal.problem import Problem
+    from extremal.proof import Proof, SideTree
     from extremal.stationarity import Stationarity, stationarity
     from extremal.training import FitResult, Record, beta_max, fit, path
     from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
+    from extremal.verify import verify
 
 __version__ = "0.1.0"
 
@@ -52,11 +54,13 @@ _ROOM_OF = {
     "PatternSample": "arrangements",
     "Patterns": "arrangements",
     "Problem": "problem",
+    "Proof": "proof",
     "ReLUClassifier": "estimators",
     "ReLUClassifierCV": "estimators",
     "ReLURegressor": "estimators",
     "ReLURegressorCV": "estimators",
     "Record": "training",
+    "SideTree": "proof",
     "Stationarity": "stationarity",
     "Status": "certificate",
     "TooManyCells": "arrangements",
@@ -78,6 +82,7 @@ _ROOM_OF = {
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
     "stationarity": "stationarity",
+    "verify": "verify",
 }
 _SUBMODULES = ("closed_forms", "datasets", "losses", "plotting", "programs")
 
@@ -95,11 +100,13 @@ __all__ = [
     "PatternSample",
     "Patterns",
     "Problem",
+    "Proof",
     "ReLUClassifier",
     "ReLUClassifierCV",
     "ReLURegressor",
     "ReLURegressorCV",
     "Record",
+    "SideTree",
     "Stationarity",
     "Status",
     "TooManyCells",
@@ -126,6 +133,7 @@ __all__ = [
     "sample_arrangements",
     "scenario_size",
     "stationarity",
+    "verify",
 ]
 
 

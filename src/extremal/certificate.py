@@ -21,6 +21,8 @@ from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
+from extremal.proof import Proof
+from extremal.verify.statement import PREFIX
 
 #: A pre-activation below this fraction of |u| |x_i| counts as a tie, x_i . u = 0.
 TIE = 1e-7
@@ -74,6 +76,8 @@ class Certificate:
     loss : str
     tol : float
         The relative gap that was asked for.
+    proof : Proof, optional
+        What `extremal.verify` needs to check it, if that was asked for.
     """
 
     primal: float
@@ -87,6 +91,7 @@ class Certificate:
     beta: float
     loss: str
     tol: float
+    proof: Proof | None = None
 
     @property
     def gap(self) -> float:
@@ -106,12 +111,24 @@ class Certificate:
             ]
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write the certificate to an .npz file (no pickle)."""
+    def save(self, path: str | Path, *, proof: bool = False) -> None:
+        """Write the certificate to an .npz file (no pickle), with its proof for `extremal.verify` if that is asked for.
+
+        Raises
+        ------
+        ValueError
+            If there is no proof.
+        """
+        if proof and self.proof is None:
+            raise ValueError(
+                "this certificate has no proof; get one with certify(..., proof=True) or fit(..., proof=True)"
+            )
+        arrays = self.proof.named_arrays() if proof and self.proof is not None else {}
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         texts = {"status": self.status.name, "loss": self.loss, "gauge_status": self.gauge.status.name}
-        np.savez(
+        (np.savez_compressed if proof else np.savez)(
             path,
+            **arrays,
             lam=self.lam,
             witness=self.witness,
             gauge_lower=self.gauge.lower,
@@ -136,7 +153,9 @@ class Certificate:
                 str(file["gauge_method"]),
             )
             numbers = {name: float(file[name]) for name in _NUMBERS}
+            proof = {name.removeprefix(PREFIX): file[name] for name in file.files if name.startswith(PREFIX)}
             return cls(
+                proof=Proof.from_arrays(proof) if proof else None,
                 lam=file["lam"],
                 witness=file["witness"],
                 gauge=gauge,

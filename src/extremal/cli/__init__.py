@@ -1,4 +1,4 @@
-"""The command line: extremal fit | certify | predict | flow | arrangements | info."""
+"""The command line: extremal fit | certify | verify | predict | flow | arrangements | info."""
 
 # Nothing but click is imported here: `extremal --help` answers at once, and NumPy waits for a command that
 # needs it.
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-FINISHED, DATA_ERROR, TIME_LIMIT, GAP_TOO_LARGE, INTERRUPTED = 0, 1, 3, 4, 130
+FINISHED, DATA_ERROR, TIME_LIMIT, GAP_TOO_LARGE, REJECTED, INTERRUPTED = 0, 1, 3, 4, 5, 130
 
 EXIT_CODES = """\b
 Exit codes:
@@ -22,6 +22,14 @@ Exit codes:
     3  stopped by the time limit before the training converged
     4  the proven gap is larger than --require-gap
   130  interrupted (Ctrl-C); the best network so far is reported and saved
+"""
+
+VERIFY_CODES = """\b
+Exit codes:
+    0  the proof is accepted
+    1  the data cannot be used
+    2  wrong usage
+    5  the proof is rejected
 """
 
 FLOW_CODES = """\b
@@ -150,6 +158,31 @@ def certify(model: str, data: str, as_json: bool, require_gap: float | None, **o
     with _data_errors():
         report = commands.certify(model, data, **options)
     _finish(report, as_json, require_gap)
+
+
+@main.command(epilog=VERIFY_CODES, short_help="Check a proof of optimality from scratch.")
+@click.argument("proof", type=_DATA)
+@click.argument("data", type=_DATA)
+@_reading
+@click.option("--model", type=_DATA, metavar="MODEL.npz", help="Take columns and scaling from a saved model.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def verify(proof: str, data: str, as_json: bool, **options: Any) -> None:
+    """Check a PROOF of optimality for the CSV file DATA from scratch, and say what it proves.
+
+    The checker shares no code with the search. The columns are taken as they are, or standardised as `fit` does,
+    whichever the proof is about. Words in the target are numbered in alphabetical order.
+
+    \b
+    extremal verify proof.npz data.csv
+    extremal verify proof.npz data.csv --target price --model model.npz
+    """
+    from extremal.cli import verifying
+
+    with _data_errors("Interrupted."):
+        verdict = verifying.verify(proof, data, **options)
+    click.echo(verifying.as_json(verdict) if as_json else str(verdict))
+    if not verdict.accepted:
+        sys.exit(REJECTED)
 
 
 @main.command(short_help="Write the predictions of a saved model.")
