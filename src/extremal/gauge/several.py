@@ -28,6 +28,9 @@ ROOT_STEPS, NODE_STEPS, ROOT_SLOW, NODE_SLOW = 600, 80, 0.01, 0.05
 #: A row is in doubt if the squares of both of its forms are above this, in the units of tr U = 1.
 IN_DOUBT = 1e-9
 
+#: With more rows than this a step of the relaxation takes too long, and a sum of norms is the bound.
+MOST_ROWS = 600
+
 #: The memory for the open nodes, in bytes.
 MEMORY = 5e8
 
@@ -128,7 +131,7 @@ class Search:
         self.best = joint.value(self.u)
         self.lower = max(lower, self.best)
         self.heap: list[tuple[float, int, Open]] = []
-        self.bytes, self.numbers = 0, count()
+        self.bytes, self.numbers, self.dismissed = 0, count(), 0.0
 
     @property
     def target(self) -> float:
@@ -137,9 +140,8 @@ class Search:
 
     @property
     def upper(self) -> float:
-        """The square root of the largest bound of an open node; the others are below the target."""
-        square = self.heap[0][2].bound if self.heap else 0.0
-        return max(float(np.sqrt(square)) * (1 + 4 * EPS), 0.0)
+        """The square root of the largest bound of a node that is open or was dismissed."""
+        return float(np.sqrt(max(self.dismissed, self.heap[0][2].bound if self.heap else 0.0))) * (1 + 4 * EPS)
 
     def visit(self, node: Node, state: State, known: float, steps: int = NODE_STEPS, slow: float = NODE_SLOW) -> Open:
         """The relaxation of a node whose bound is known to be at most `known`."""
@@ -170,7 +172,7 @@ class Search:
 
     def ended(self, max_nodes: int | None) -> GaugeStatus | None:
         """Why the search ends here, if it does."""
-        if self.upper <= self.target:
+        if not self.heap or self.upper <= self.target:
             return GaugeStatus.EXACT
         if self.deadline is not None and time.monotonic() > self.deadline:
             return GaugeStatus.TIME_LIMIT
@@ -185,17 +187,20 @@ class Search:
         size = node.d + len(node.forms)
         start = State(np.zeros((size, size), np.float32), PENALTY)
         trivial = self.joint.total**2 * (1 + 8 * EPS)
+        self.push(Open(trivial, node, start, None))
+        if len(self.joint.A) > MOST_ROWS:
+            return GaugeStatus.RELAXATION
         try:
-            self.push(Open(trivial, node, start, None))
             root = self.visit(node, start, trivial, ROOT_STEPS, ROOT_SLOW)
-            self.heap.clear()
-            self.push(root)
+            self.heap, self.bytes = [(-root.bound, next(self.numbers), root)], root.bytes
             while (status := self.ended(max_nodes)) is None:
                 parent = self.heap[0][2]
                 children = [self.visit(*child, parent.bound) for child in parent.children()]
                 for child in children:
                     if child.bound > self.target**2:
                         self.push(child)
+                    else:
+                        self.dismissed = max(self.dismissed, child.bound)
                 heapq.heappop(self.heap)  # the parent still: it is the oldest of the largest bounds
                 self.bytes -= parent.bytes
         except KeyboardInterrupt:
@@ -226,6 +231,5 @@ def several_bound(
     search = Search(joint, lower / joint.scale, tol, threshold, deadline)
     with one_thread().limit(limits=1, user_api="blas"):
         status = search.run(max_nodes)
-    ends = max(search.upper, search.target if search.visited else 0.0) + joint.slack
     u = search.u if joint.basis is None else joint.basis @ search.u
-    return SideBound(search.best * joint.scale, joint.scale * ends * (1 + 8 * EPS), u, status)
+    return SideBound(search.best * joint.scale, joint.scale * (search.upper + joint.slack) * (1 + 8 * EPS), u, status)
