@@ -14,8 +14,8 @@ The best N is the multiplier of Y >= 0 (Y_jk = 0 at the pairs) in the relaxation
 which the alternating direction method of multipliers approaches; whatever it finds gives a bound. A branch decides the
 sign of one row, x_i . u >= 0 (z_i = x_i . u) or x_i . u <= 0 (z_i = 0): one unknown and one form less.
 
-For orthogonal rows this is the relaxation of Sahiner, Ergen, Pauly & Pilanci (ICLR 2021), cells and all; see Wen,
-Goldfarb & Yin (2010) for the method.
+The gauge of several outputs as a copositive program: Sahiner, Ergen, Pauly & Pilanci (ICLR 2021), cell by cell; the
+method: Wen, Goldfarb & Yin (Mathematical Programming Computation 2010).
 """
 
 from __future__ import annotations
