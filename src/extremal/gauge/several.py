@@ -15,9 +15,8 @@ import numpy as np
 
 from extremal.design import Array, Design
 from extremal.gauge.bounds import GaugeStatus, SideBound
-from extremal.gauge.lifted import one_thread
 from extremal.gauge.nonnegative import PENALTY, Node, State, relax
-from extremal.gauge.sides import EPS
+from extremal.gauge.sides import EPS, one_thread
 
 #: Rows that all together carry no more than this share of sum |Lam_i| |x_i| are left to a sum of norms.
 LEFT_OUT = 1e-13
