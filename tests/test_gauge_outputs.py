@@ -342,3 +342,14 @@ def test_interrupt_leaves_a_valid_bound(looks: int, monkeypatch: pytest.MonkeyPa
     found = bound(X, Lam, tol=1e-9)
     assert found.status is GaugeStatus.INTERRUPTED
     check(X, Lam, found)
+
+
+@pytest.mark.parametrize(("n", "d", "c"), [(20, 3, 10), (30, 9, 3), (20, 8, 10)])
+def test_the_gauge_takes_the_better_of_both_searches(n: int, d: int, c: int) -> None:
+    """Never above the root of the sum of squares over a frame, and for ten outputs well below it."""
+    X, Lam = residual(n, d, c)
+    deadline = time.monotonic() + 2.0
+    found = upper_bounds(Design(X), Lam, tol=1e-3, deadline=deadline, lower=climb(X, Lam, np.random.default_rng(0)))
+    singles = [upper_bounds(Design(X), Lam[:, k], tol=1e-6).upper for k in range(c)]
+    assert found.upper <= np.linalg.norm(singles) * (0.97 if c == 10 else 1.0)
+    assert attained(X, Lam, found.witness) == pytest.approx(found.lower, rel=1e-10)

@@ -19,8 +19,8 @@ from extremal.gauge.bounds import GaugeStatus, SideBound
 from extremal.gauge.cells import FEW_ROWS, cell_bound, cell_work, vertices
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
-from extremal.gauge.relaxation import Relaxation, relaxed_bound, secular
 from extremal.gauge.outputs import cone_height, largest_height
+from extremal.gauge.relaxation import Relaxation, relaxed_bound, secular
 from extremal.gauge.search import upper_bounds
 from extremal.gauge.sides import Side, reduce_side
 

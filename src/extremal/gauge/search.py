@@ -21,6 +21,7 @@ from extremal.gauge.cones import cone_bound
 from extremal.gauge.faces import face_bound
 from extremal.gauge.outputs import MANY_OUTPUTS, largest_height
 from extremal.gauge.relaxation import relaxed_bound
+from extremal.gauge.several import several_bound
 from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
 from extremal.gauge.tree import Search, node_work
 
@@ -39,6 +40,10 @@ WORK_PER_SECOND, WORK_OF_A_NODE, MOST_NODES = 2e9, 1e5, 2_000_000
 #: With several outputs: the directions that are tried at most unless only time limits them, the share of the remaining
 #: time and of the nodes that one may take, and the share of the largest height below which the others may stay unknown.
 MOST_DIRECTIONS, DIRECTION_SHARE, FAR_BELOW = 2000, 0.1, 0.9
+
+#: The share of the remaining time for the first of the two searches of several outputs, and the most nodes of the joint
+#: one where nothing limits time.
+FIRST_SHARE, JOINT_NODES = 0.7, 100
 
 #: From the best to the worst way to end.
 ORDER = (
@@ -315,6 +320,49 @@ def tighter(first: SideBound, second: SideBound) -> SideBound:
 
 
 def several_outputs(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
+    """Few outputs in low rank: their directions first, each is quick and exact; otherwise all outputs at once first."""
+    quick = Lam.shape[1] <= MANY_OUTPUTS and min(design.n, design.d) <= CONE_RANK + 1
+    first, second = (over_directions, all_at_once) if quick else (all_at_once, over_directions)
+    bounds = first(design, Lam, replace(options, deadline=options.until(FIRST_SHARE)), start)
+    if is_answered(bounds, options):
+        return bounds
+    try:
+        options = replace(options, lower=max(options.lower, bounds.lower))
+        other = second(design, Lam, options, bounds.witness)
+    except KeyboardInterrupt:
+        return replace(bounds, status=GaugeStatus.INTERRUPTED)
+    better = bounds if bounds.upper <= other.upper else other
+    method = other.method if other.upper < bounds.upper else bounds.method
+    status = other.status if other.status is GaugeStatus.INTERRUPTED else better.status
+    return summary(design, Lam, better.upper, [bounds.witness, other.witness], status, method, options)
+
+
+def is_answered(bounds: GaugeBounds, options: Options) -> bool:
+    """Whether a search ended with what was asked of it, or by Ctrl-C."""
+    decided = options.threshold is not None and max(bounds.lower, options.lower) > options.threshold
+    target = max(options.lower, bounds.lower) * (1 + options.tol)
+    enough = bounds.upper <= max(target, options.threshold or 0.0)
+    return decided or enough or bounds.status in (GaugeStatus.EXACT, GaugeStatus.INTERRUPTED)
+
+
+def all_at_once(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
+    """The relaxation of all outputs together, and its branches."""
+    nodes = JOINT_NODES if options.deadline is None else None
+    if options.max_nodes is not None and options.max_nodes < MOST_NODES:
+        nodes = min(options.max_nodes, nodes or options.max_nodes)
+    found = several_bound(
+        design,
+        Lam,
+        tol=options.tol,
+        deadline=options.deadline,
+        lower=options.lower,
+        threshold=options.threshold,
+        max_nodes=nodes,
+    )
+    return summary(design, Lam, found.upper, [start, found.u], found.status, "joint relaxation", options)
+
+
+def over_directions(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
     """Branch and bound over the directions of the outputs, in the row space of Lam."""
     largest = float(np.abs(Lam).max())
     if largest == 0.0:

@@ -20,9 +20,7 @@ def fit_amplitudes(
     descent hardly moves mass between neurons that are nearly parallel. For the squared loss one step is the answer.
     """
     hidden = np.maximum(problem.design.forward(atoms.U), 0)
-    r, b = fit_columns(
-        problem, hidden, atoms.V, atoms.r, atoms.intercept, tol=tol, exact=exact, iterations=iterations
-    )
+    r, b = fit_columns(problem, hidden, atoms.V, atoms.r, atoms.intercept, tol=tol, exact=exact, iterations=iterations)
     return atoms.with_amplitudes(r, b).take(np.flatnonzero(r))
 
 
