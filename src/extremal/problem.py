@@ -119,7 +119,7 @@ class Problem:
         )
         best = max((0.0, min(1.0, longest), longest, float(search.x)), key=value)
         rounding = 8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
-        return best * lam, value(best) - rounding
+        return best * lam, float(value(best) - rounding)
 
     def normalised(self, *, rotate: bool = True) -> tuple[Problem, Scaling]:
         """An equivalent problem in normal form, and the way back.

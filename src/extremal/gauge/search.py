@@ -83,6 +83,11 @@ class Options:
         nodes = np.inf if self.max_nodes is None else self.max_nodes
         return min(WORK_OF_A_NODE * nodes, WORK_PER_SECOND * left)
 
+    @property
+    def affordable_at_once(self) -> float:
+        """The multiplications that a single bound may cost, whatever the limit on their number."""
+        return replace(self, max_nodes=MOST_NODES).affordable
+
     def decided_by(self, lower: float) -> bool:
         """Whether this lower bound answers the question of the threshold."""
         return self.threshold is not None and lower > self.threshold
@@ -310,8 +315,8 @@ def searches_of(side: Side, work: float, options: Options) -> list[tuple[str, Ca
 
 def together(sides: list[Side], options: Options) -> tuple[list[SideBound], str, Search | None]:
     """The tree of signs over all sides, or their relaxation where not even the roots of the tree can be afforded."""
-    work = len(sides) * node_work(sides[0])
-    if options.method == "relaxation" or (options.method == "auto" and work > options.affordable):
+    roots = len(sides) * node_work(sides[0])
+    if options.method == "relaxation" or (options.method == "auto" and roots > options.affordable_at_once):
         bounds = [relaxed_bound(side, deadline=options.deadline, target=options.target) for side in sides]
         return bounds, "relaxation", None
     search = Search(sides, options.lower, tol=options.tol, threshold=options.threshold)
