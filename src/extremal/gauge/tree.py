@@ -210,9 +210,13 @@ class Search:
     def gather(self) -> None:
         """Open and closed nodes from the tree itself: an interrupt may have come between any two steps."""
         self.heap, self.closed = [], [0.0] * len(self.sides)
-        for root in self.roots:
-            for leaf in root.leaves():
-                self.file(leaf, solved=False)
+        stack = self.roots[::-1]
+        while stack:
+            node = stack.pop()
+            if node.children is None:
+                self.file(node, solved=False)
+            else:
+                stack += node.children[::-1]
 
     def learn(self, node: Node, u: Array) -> None:
         """A better lower bound, from u itself or from an ascent that starts there."""
