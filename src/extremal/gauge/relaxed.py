@@ -41,8 +41,8 @@ def _maximiser(rows: Array, c: Array) -> tuple[float, Array]:
     multipliers = (np.ones(p), np.zeros(m), np.zeros((m, d)), np.zeros(0), np.zeros((0, d)), np.zeros(0))
     u, U = np.zeros(d), np.zeros((d, d))
     bound, _, _ = interior_point(
-        P, rows[negative], np.zeros((0, d)), features, c[positive], -c[negative], 0.5 * c @ rows, 0.0, PRECISE, ITERATIONS,
-        multipliers, (u, U),
+        P, rows[negative], np.zeros((0, d)), features, c[positive], -c[negative], 0.5 * c @ rows, 0.0, PRECISE,
+        ITERATIONS, multipliers, (u, U),
     )  # fmt: skip
     linear, moved = rows @ u, rows @ U
     above = np.sqrt(np.maximum(np.einsum("ij,ij->i", moved, rows), 0.0))

@@ -111,6 +111,8 @@ class Search:
         The open nodes, the largest bound first.
     closed : list of float
         For each side the largest bound of the nodes that were closed.
+    first : float
+        The bound of the roots.
     keep : bool
         Whether the leaves keep their multipliers.
     """
@@ -124,6 +126,7 @@ class Search:
     where: int = -1
     nodes: int = 0
     iterations: int = 0
+    first: float = np.inf
     roots: list[Node] = field(default_factory=list)
     heap: list[tuple[float, int, Node]] = field(default_factory=list)
     closed: list[float] = field(default_factory=list)
@@ -262,6 +265,8 @@ class Search:
                 while True:
                     for node, solved in zip(pending, solve_all(self.solve, pending), strict=True):
                         self.settle(node, solved)
+                    if pending is self.roots:
+                        self.first = self.upper
                     self.close_small()
                     if report is not None and self.heap:
                         report(self.upper)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.certificate import DualBound, Status, assemble
-from extremal.gauge import bounds_of, compile_kernels
+from extremal.gauge import bounds_of, check_method, compile_kernels
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
@@ -34,6 +34,7 @@ def fit(
     random_state: int | np.random.Generator | None = 0,
     progress: Progress = False,
     start: Network | None = None,
+    n_jobs: int = 1,
 ) -> FitResult:
     """The two-layer ReLU network of least  sum_i w_i loss(f(x_i), y_i) + beta/2 (|W|_F^2 + |A|_F^2), any width.
 
@@ -63,6 +64,8 @@ def fit(
         True for a live line on the terminal; a callable gets every `Record`.
     start : Network, optional
         Where to start from, for example the solution for another beta.
+    n_jobs : int
+        Threads of the proof; with one the answer is the same every time.
 
     Returns
     -------
@@ -81,7 +84,13 @@ def fit(
     """
     problem = Problem.from_data(X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight)
     return fit_problem(
-        problem, tol=tol, time_limit=time_limit, random_state=random_state, progress=progress, start=start
+        problem,
+        tol=tol,
+        time_limit=time_limit,
+        random_state=random_state,
+        progress=progress,
+        start=start,
+        n_jobs=n_jobs,
     )
 
 
@@ -94,12 +103,14 @@ def fit_problem(
     progress: Progress = False,
     start: Network | None = None,
     proof: bool = True,
+    n_jobs: int = 1,
 ) -> FitResult:
     """`fit` for a problem that is bound already; without `proof` the gap stays open, which saves its time."""
     if not tol > 0:
         raise ValueError(f"tol must be positive, not {tol!r}")
     if time_limit is not None and not time_limit > 0:
         raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+    check_method("auto", n_jobs)
     compile_kernels()
     began = time.monotonic()
     normal, scaling = problem.normalised()
@@ -112,7 +123,8 @@ def fit_problem(
 
     zero = Atoms.empty(normal.design.d, normal.loss.shape[1])
     rng = np.random.default_rng(random_state)
-    run = Run(normal, tol, time_limit, rng, record, zero, DualBound.trivial(normal), proof=proof, started=began)
+    bound = DualBound.trivial(normal)
+    run = Run(normal, tol, time_limit, rng, record, zero, bound, proof=proof, n_jobs=n_jobs, started=began)
     run.value, run.witness = zero.value(normal), np.zeros(normal.design.d)
     try:
         ended = train(run, _starting_atoms(problem, scaling, start))
