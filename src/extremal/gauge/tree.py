@@ -265,7 +265,7 @@ class Search:
                 while True:
                     for node, solved in zip(pending, solve_all(self.solve, pending), strict=True):
                         self.settle(node, solved)
-                    if pending is self.roots:
+                    if self.first == np.inf:
                         self.first = self.upper
                     self.close_small()
                     if report is not None and self.heap:
