@@ -190,8 +190,6 @@ def slacks(
         S[i, 0] = 0.5 * (q + const)
         S[i, 1] = 0.5 * (q - const)
         S[i, 2] = r[i]
-        for j in range(3, d + 1):
-            S[i, j] = 0.0
     NU = np.dot(N, V)
     for i in range(m):
         a = 0.0
@@ -225,8 +223,8 @@ def adjoint(
     """The gradient (g, gr) in (u, U) and r of the inner product of (Zm, Z, z) with the slacks."""
     p, m, k, d = P.shape[0], N.shape[0], A.shape[0], P.shape[1]
     full = np.dot((P.T * (0.5 * (Z[:p, 0] + Z[:p, 1]))), P)
-    full += np.dot(N.T, np.ascontiguousarray(Z[p : p + m, 1:]))
-    full += np.dot(A.T, np.ascontiguousarray(Z[p + m :, 1:]))
+    full += np.dot(N.T, np.ascontiguousarray(Z[p : p + m, 1 : d + 1]))
+    full += np.dot(A.T, np.ascontiguousarray(Z[p + m :, 1 : d + 1]))
     if k > 1:
         pairs = np.zeros((k, k))
         at = 1 + 2 * m
@@ -421,12 +419,13 @@ def interior_point(
         x[index[i, i]] = 1.0 / (d + 1.0)
     middle = 1.0 / np.sqrt(d + 1.0)
     r[:p], r[p:] = 0.5 * middle, 2.0 * middle
-    M, S, s = np.empty((d + 1, d + 1)), np.empty((cones, d + 1)), np.empty(lines)
+    width = max(d + 1, 3)  # whatever pads a cone stays zero
+    M, S, s = np.empty((d + 1, d + 1)), np.zeros((cones, width)), np.empty(lines)
     slacks(P, N, A, x, r, index, 1.0, M, S, s)
     S[p + m :, 1:] = 0.0
     S[p + m :, 0] = middle
     s[1 + 2 * m :] = 1.0 / (d + 1.0)
-    Zm, Z, z = np.eye(d + 1) * (0.5 / (d + 1.0)), np.zeros((cones, d + 1)), np.empty(lines)
+    Zm, Z, z = np.eye(d + 1) * (0.5 / (d + 1.0)), np.zeros((cones, width)), np.empty(lines)
     z[0] = 0.5
     for i in range(p):
         Z[i, 0] = 0.6 * cp[i] + 1e-3 / p
@@ -438,14 +437,14 @@ def interior_point(
         z[1 + m + i] = share
     Z[p + m :, 0] = 0.05 / max(k, 1)
     z[1 + 2 * m :] = 0.05 / max(k * (k - 1) // 2, 1)
-    W, eta, Lam = np.empty_like(Z), np.empty(cones), np.empty_like(Z)
+    W, eta, Lam = np.zeros_like(Z), np.empty(cones), np.zeros_like(Z)
     H, F, elimination = np.empty((order, order)), np.empty((cones + k * (k - 1) // 2, order - d)), np.empty((3, p + m))
     L1, L2, inverse = np.empty_like(M), np.empty_like(M), np.empty_like(M)
-    Tm, TS, ts = np.empty_like(M), np.empty_like(S), np.empty_like(s)
-    Rm, RS, rs = np.empty_like(M), np.empty_like(S), np.empty_like(s)
-    Dm, DS, ds = np.empty_like(M), np.empty_like(S), np.empty_like(s)
-    Em, ES, es = np.empty_like(M), np.empty_like(S), np.empty_like(s)
-    Cm, CS, cs = np.empty_like(M), np.empty_like(S), np.empty_like(s)
+    Tm, TS, ts = np.empty_like(M), np.zeros_like(S), np.empty_like(s)
+    Rm, RS, rs = np.empty_like(M), np.zeros_like(S), np.empty_like(s)
+    Dm, DS, ds = np.empty_like(M), np.zeros_like(S), np.empty_like(s)
+    Em, ES, es = np.empty_like(M), np.zeros_like(S), np.empty_like(s)
+    Cm, CS, cs = np.empty_like(M), np.zeros_like(S), np.empty_like(s)
     gx, gr, dx, dr = np.empty(order), np.empty(p + m), np.empty(order), np.empty(p + m)
     best, value, done = np.inf, -np.inf, 0
     for iteration in range(iterations):
@@ -453,7 +452,10 @@ def interior_point(
         # the scaling point: W z = W^{-T} s = lambda
         if not (cholesky(M, L1) and cholesky(Zm, L2)) or not scale_cones(S, Z, W, eta):
             break
-        left, lam, right = np.linalg.svd(np.dot(np.ascontiguousarray(L2.T), L1))
+        product = np.dot(np.ascontiguousarray(L2.T), L1)
+        if not np.isfinite(product.sum()):
+            break
+        left, lam, right = np.linalg.svd(product)
         if not lam[d] > 0.0:
             break
         R = np.dot(L1, np.ascontiguousarray(right.T)) / np.sqrt(lam)
@@ -488,7 +490,7 @@ def interior_point(
         residual_r = -gr
         residual_r[:p] -= 0.5 * cp
         residual_r[p:] += 0.5 * cn
-        sigma, fraction = 0.0, 1.0
+        sigma, fraction, longest = 0.0, 1.0, np.inf
         for corrector in range(2):
             # complementarity in the scaled space: lambda \ (sigma mu e - lambda o lambda - second-order term)
             cone_products(Lam, Lam, CS)
@@ -543,6 +545,9 @@ def interior_point(
                     factor = 1.0 / np.sqrt(lam[i] * lam[j])
                     Cm[i, j] = Tm[i, j] * factor
                     inverse[i, j] = Em[i, j] * factor
+            if not np.isfinite(Cm.sum() + inverse.sum()):
+                longest = np.inf
+                break
             longest = max(-np.linalg.eigvalsh(Cm)[0], -np.linalg.eigvalsh(inverse)[0])
             longest = max(longest, max(cone_step(Lam, TS), cone_step(Lam, ES)))
             longest = max(longest, max((-ts / line).max(), (-es / line).max()))
