@@ -31,6 +31,9 @@ from extremal.gauge.majorant import bound_of_multipliers
 #: Iterations at most, and the first one whose multipliers are worth a bound.
 ITERATIONS, FIRST_BOUND = 30, 3
 
+#: Rows of the Newton matrix that are formed at once.
+BLOCK = 96
+
 #: The fraction of the way to the boundary, and the step below which the method has stalled.
 FRACTION, STALLED = 0.98, 1e-4
 
@@ -256,24 +259,36 @@ def adjoint(
 
 @njit(cache=True, nogil=True)
 def quadratic_features(X: Array, Y: Array, index: Array, out: Array) -> None:  # pragma: no cover - compiled
-    """The coefficients of y_i^T U x_i in the entries of U, a row for every i."""
+    """The coefficients of y_i^T U x_i in the entries of U, a column for every i."""
     m, d = X.shape
-    for i in range(m):
-        for a in range(d):
-            out[i, index[a, a] - d] = X[i, a] * Y[i, a]
-            for b in range(a + 1, d):
-                out[i, index[a, b] - d] = X[i, a] * Y[i, b] + X[i, b] * Y[i, a]
+    XT, YT = np.ascontiguousarray(X.T), np.ascontiguousarray(Y.T)
+    for a in range(d):
+        for i in range(m):
+            out[index[a, a] - d, i] = XT[a, i] * YT[a, i]
+        for b in range(a + 1, d):
+            row = index[a, b] - d
+            for i in range(m):
+                out[row, i] = XT[a, i] * YT[b, i] + XT[b, i] * YT[a, i]
+
+
+@njit(cache=True, nogil=True)
+def add_weighted_gram(F: Array, weight: Array, H: Array) -> None:  # pragma: no cover - compiled
+    """The lower triangle of H += F diag(weight) F^T, in blocks of rows."""
+    n = F.shape[0]
+    for start in range(0, n, BLOCK):
+        end = min(start + BLOCK, n)
+        H[start:end, :end] += np.dot(F[start:end] * weight, F[:end].T)
 
 
 @njit(cache=True, nogil=True)
 def newton_matrix(
-    P: Array, N: Array, A: Array, phi: Array, Q: Array, W: Array, eta: Array, w: Array, index: Array, H: Array,
-    F: Array, elimination: Array,
+    P: Array, N: Array, A: Array, Q: Array, W: Array, eta: Array, w: Array, index: Array, H: Array, F: Array,
+    elimination: Array,
 ) -> None:  # pragma: no cover - compiled  # fmt: skip
-    """H, the Newton matrix of (u, U) without the r_i; elimination[:, i] = (pivot, two couplings) of r_i.
+    """The lower triangle of H, the Newton matrix of (u, U) without the r_i; elimination[:, i] = (pivot, two couplings).
 
-    Q is the inverse of the matrix cone's scaling point, w the squared scaling of the linear constraints, phi the
-    features of x_i^T U x_i of the rows P; F is room for the features of all cones.
+    Q is the inverse of the matrix cone's scaling point, w the squared scaling of the linear constraints; the columns of
+    F are the features of all cones and products, those of the rows P and of products of A filled in already.
     """
     p, m, k, d = P.shape[0], N.shape[0], A.shape[0], P.shape[1]
     root = np.sqrt(0.5)
@@ -281,18 +296,16 @@ def newton_matrix(
         for j in range(max(i, 1), d + 1):
             a = j - 1 if i == 0 else index[i - 1, j - 1]
             f = root if i == j else 2.0 * root
-            for s in range(i, d + 1):
-                for t in range(max(s, 1), d + 1):
+            for s in range(i + 1):
+                for t in range(max(s, 1), j + 1 if s == i else d + 1):
                     b = t - 1 if s == 0 else index[s - 1, t - 1]
-                    value = (Q[i, s] * Q[j, t] + Q[i, t] * Q[j, s]) * f * (root if s == t else 2.0 * root)
-                    H[a, b] = value
-                    H[b, a] = value
+                    H[a, b] = (Q[i, s] * Q[j, t] + Q[i, t] * Q[j, s]) * f * (root if s == t else 2.0 * root)
     for i in range(d):
-        for j in range(d):
+        for j in range(i + 1):
             H[index[i, i], index[j, j]] += w[0]
-    weight = np.empty(F.shape[0])
+    weight = np.empty(F.shape[1])
     T = np.zeros((d, d))
-    cross = np.zeros(F.shape[0])
+    cross = np.zeros(F.shape[1])
     square = np.zeros(m + k)
     for i in range(p):
         e = 1.0 / (eta[i] * eta[i])
@@ -302,11 +315,10 @@ def newton_matrix(
         qq = 0.25 * e * 2.0 * (w0 + w1) * (w0 + w1)
         elimination[0, i], elimination[1, i], elimination[2, i] = rr, qr, 0.0
         weight[i] = max(qq - qr * qr / rr, 0.0)
-    F[:p] = phi
     if m:
-        quadratic_features(N, W[p : p + m, 1:], index, F[p : p + m])
+        quadratic_features(N, W[p : p + m, 1:], index, F[:, p : p + m])
     if k:
-        quadratic_features(A, W[p + m :, 1:], index, F[p + m : p + m + k])
+        quadratic_features(A, W[p + m :, 1:], index, F[:, p + m : p + m + k])
     for i in range(m + k):
         e = 1.0 / (eta[p + i] * eta[p + i])
         w0 = W[p + i, 0]
@@ -326,22 +338,16 @@ def newton_matrix(
             weight[p + i] = 2.0 * e
             cross[p + i] = -2.0 * e * w0
             square[i] = e * (2.0 * w0 * w0 - 1.0)
-    at = p + m + k
-    for i in range(k):
-        for l in range(i + 1, k):
-            quadratic_features(A[i : i + 1], A[l : l + 1], index, F[at : at + 1])
-            weight[at] = w[1 + 2 * m + at - p - m - k]
-            at += 1
-    H[d:, d:] += np.dot(F.T * weight, F)
+    weight[p + m + k :] = w[1 + 2 * m :]
+    add_weighted_gram(F, weight, H[d:, d:])
     for i in range(d):  # sum e |U x|^2 = sum_i (U_i T U_i)
         for j in range(d):
             for l in range(d):
-                H[index[i, j], index[i, l]] += T[j, l]
+                if index[i, j] >= index[i, l]:
+                    H[index[i, j], index[i, l]] += T[j, l]
     if m + k:
         X = np.concatenate((N, A))
-        mixed = np.dot(X.T * cross[p : p + m + k], F[p : p + m + k])
-        H[:d, d:] += mixed
-        H[d:, :d] += mixed.T
+        H[d:, :d] += np.dot(np.ascontiguousarray(F[:, p : p + m + k]) * cross[p : p + m + k], X)
         H[:d, :d] += np.dot(X.T * square, X)
 
 
@@ -351,10 +357,10 @@ def solve_newton(
 ) -> None:  # pragma: no cover - compiled  # fmt: skip
     """(g, gr) <- the solution of the Newton system with that right-hand side."""
     p, m, d = P.shape[0], N.shape[0], P.shape[1]
-    shift = np.empty(p + m)
+    shift = np.zeros(F.shape[1])
     for i in range(p + m):
         shift[i] = -elimination[1, i] * gr[i] / elimination[0, i]
-    g[d:] += np.dot(shift, F[: p + m])
+    g[d:] += np.dot(F, shift)
     for i in range(m):
         factor = elimination[2, p + i] * gr[p + i] / elimination[0, p + i]
         for j in range(d):
@@ -362,7 +368,7 @@ def solve_newton(
     g *= scale
     solve_factored(L, g)
     g *= scale
-    linear = np.dot(F[: p + m], g[d:])
+    linear = np.dot(g[d:], F)
     for i in range(p + m):
         gr[i] -= elimination[1, i] * linear[i]
     for i in range(m):
@@ -438,7 +444,15 @@ def interior_point(
     Z[p + m :, 0] = 0.05 / max(k, 1)
     z[1 + 2 * m :] = 0.05 / max(k * (k - 1) // 2, 1)
     W, eta, Lam = np.zeros_like(Z), np.empty(cones), np.zeros_like(Z)
-    H, F, elimination = np.empty((order, order)), np.empty((cones + k * (k - 1) // 2, order - d)), np.empty((3, p + m))
+    H, F, elimination = np.empty((order, order)), np.empty((order - d, cones + k * (k - 1) // 2)), np.empty((3, p + m))
+    F[:, :p] = phi.T
+    first, second = np.empty((k * (k - 1) // 2, d)), np.empty((k * (k - 1) // 2, d))
+    at = 0
+    for i in range(k):
+        for l in range(i + 1, k):
+            first[at], second[at] = A[i], A[l]
+            at += 1
+    quadratic_features(first, second, index, F[:, cones:])
     L1, L2, inverse = np.empty_like(M), np.empty_like(M), np.empty_like(M)
     Tm, TS, ts = np.empty_like(M), np.zeros_like(S), np.empty_like(s)
     Rm, RS, rs = np.empty_like(M), np.zeros_like(S), np.empty_like(s)
@@ -464,18 +478,18 @@ def interior_point(
         apply_scaling(W, eta, Z, Lam, False)
         root = np.sqrt(s / z)
         line = np.sqrt(s * z)
-        newton_matrix(P, N, A, phi, np.dot(R_inverseT, R_inverse), W, eta, z / s, index, H, F, elimination)
+        newton_matrix(P, N, A, np.dot(R_inverseT, R_inverse), W, eta, z / s, index, H, F, elimination)
         scale = np.empty(order)
         for i in range(order):
             scale[i] = 1.0 / np.sqrt(H[i, i])
         for i in range(order):
-            for j in range(order):
+            for j in range(i + 1):
                 H[i, j] *= scale[i] * scale[j]
             H[i, i] += 1e-13
         factored = True
         L = H
         try:
-            L = np.linalg.cholesky(H)
+            L = np.linalg.cholesky(H)  # which looks at the lower triangle only
         except Exception:  # the only kind that compiled code can name
             factored = False
         if not factored:

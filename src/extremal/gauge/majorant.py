@@ -89,8 +89,8 @@ def bound_of_multipliers(
     rows of norm about one. It holds for any multipliers: what |s| + |e| exceeds one by is paid for, rho is at least
     |h|, and the bound is infinite where some w <= 0 or theta < 0, or where anything is NaN, infinite or beyond 1e100.
 
-    `size` is at least the sum of the norms of all terms of the constant, of l and of G (Frobenius). With K the length
-    of the longest sum, G and l are right to K eps size; so is nu I - G, up to eps (size + nu); Cholesky's method factors
+    `size` is at least the sum of the norms of all terms of the constant, of l and of G (Frobenius). With K the number
+    of terms, G and l are right to K eps size, so is nu I - G up to eps (size + nu). Cholesky's method factors
     a matrix that differs by at most (d + 1) eps tr(nu I - G) <= (d + 1) d eps (size + nu); products with v and norms
     are right to d eps (size + nu) (1 + |v|)^2. `shift` is more than each of them several times over.
     """
