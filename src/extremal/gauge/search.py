@@ -315,12 +315,14 @@ def searches_of(side: Side, work: float, options: Options) -> list[tuple[str, Ca
 
 def together(sides: list[Side], options: Options) -> tuple[list[SideBound], str, Search | None]:
     """The tree of signs over all sides, or their relaxation where not even the roots of the tree can be afforded."""
-    roots = len(sides) * node_work(sides[0])
-    if options.method == "relaxation" or (options.method == "auto" and roots > options.affordable_at_once):
+    work = node_work(*sides[0].rows.shape)
+    if options.method == "relaxation" or (options.method == "auto" and len(sides) * work > options.affordable_at_once):
         bounds = [relaxed_bound(side, deadline=options.deadline, target=options.target) for side in sides]
         return bounds, "relaxation", None
     search = Search(sides, options.lower, tol=options.tol, threshold=options.threshold)
-    nodes = np.inf if options.max_nodes is None else options.max_nodes * WORK_OF_A_NODE / node_work(sides[0])
+    nodes = (
+        np.inf if options.max_nodes is None else options.max_nodes * WORK_OF_A_NODE / node_work(*sides[0].rows.shape)
+    )
     status = search.run(
         deadline=options.deadline, max_nodes=max(nodes, 1.0), n_jobs=options.n_jobs, report=options.report
     )

@@ -300,10 +300,13 @@ class Search:
         return result
 
 
-def node_work(side: Side) -> float:
-    """Multiplications of one node, roughly: ten factorisations of the Newton matrix."""
-    order = side.rank * (side.rank + 3) / 2
-    return 10 * (side.weights.size * order**2 + order**3 / 3 + 500 * order)
+def node_work(n: int, d: int) -> float:
+    """Multiplications of a node with n rows of rank d, ten Newton steps, fitted to what it costs.
+
+    A row costs a product of order d^2 / 2, at the speed of matrix products, and many short loops.
+    """
+    order = d * (d + 3) / 2
+    return 10 * (n * (2000 + order**2 / 6) + order**3 / 20 + 2e5)
 
 
 @contextmanager

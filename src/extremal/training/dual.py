@@ -21,7 +21,6 @@ from extremal.gauge import bounds_of
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.gauge.relaxed import relaxed_maximisers
 from extremal.gauge.search import CONE_RANK, Unfinished
-from extremal.gauge.sides import Side
 from extremal.gauge.tree import node_work
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_columns
@@ -44,8 +43,9 @@ LOW_RANK_SHARE = 0.6
 #: Seconds between two reports of a falling bound.
 TOLD_EVERY = 0.5
 
-#: Multiplications in a second of an interior-point method.
-WORK_PER_SECOND = 2e9
+#: Multiplications in a second, and nodes that must be affordable for it to make sense: the relaxed optimum takes about
+#: twenty.
+WORK_PER_SECOND, FEW_NODES = 2e9, 40
 
 
 def relaxed_dual(problem: Problem, atoms: Atoms, *, deadline: float) -> tuple[Array, DualBound]:
@@ -193,9 +193,9 @@ class _Proof:
 
     def of_lam(self, threshold: float | None) -> GaugeBounds:
         """The gauge of the network's own lam, for a first share of the time if it can be continued later."""
-        share = FIRST_SHARE if self.problem.design.d > CONE_RANK else LOW_RANK_SHARE
-        if self.problem.loss.shape[1] > 1:
-            share = 1.0
+        share = 1.0
+        if can_be_relaxed(self.problem, self.budget.deadline):
+            share = FIRST_SHARE if self.problem.design.d > CONE_RANK else LOW_RANK_SHARE
         return self.bounds(self.lam, self.budget.until(share), threshold=threshold, unfinished=self.unfinished)
 
     def go_on(self, gauge: GaugeBounds) -> GaugeBounds:
@@ -261,5 +261,4 @@ def can_be_relaxed(problem: Problem, deadline: float) -> bool:
     design = problem.design
     if problem.loss.shape[1] > 1 or design.d < 2:
         return False
-    side = Side(np.empty((design.n, design.d)), np.empty(design.n), np.empty(design.d))
-    return 20 * node_work(side) < WORK_PER_SECOND * (deadline - time.monotonic())
+    return FEW_NODES * node_work(design.n, design.d) < WORK_PER_SECOND * (deadline - time.monotonic())

@@ -113,7 +113,7 @@ class Run:
     @property
     def search_share(self) -> float:
         """The share of the time limit after which the search gives way to the proof, which is short in high rank."""
-        return 0.6 if self.bounds_are_exact else 0.8
+        return 0.6 if self.bounds_are_exact else 0.7
 
     @property
     def least_gain(self) -> float:
