@@ -192,7 +192,7 @@ class DualBound:
         return cls(value, feasible, gauge.scaled(factor))
 
     def better(self, other: DualBound) -> DualBound:
-        return other if other.value > self.value else self
+        return other if other.value >= self.value else self
 
 
 def certify(

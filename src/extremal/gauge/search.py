@@ -203,7 +203,8 @@ def both_sides(design: Design, c: Array, options: Options, start: Array) -> Side
                 raise KeyboardInterrupt
         still_open = [i for i in (0, 1) if not is_settled(bounds[i], options)]
         if still_open and not (options.decided_by(options.lower) or options.method in ("cells", "cones")):
-            found, name, search = together([signed[i] for i in still_open], options)
+            settled = max((bounds[i].upper for i in (0, 1) if i not in still_open), default=0.0)
+            found, name, search = together([signed[i] for i in still_open], at_least(options, settled))
             for i, bound in zip(still_open, found, strict=True):
                 bounds[i] = tighter(bounds[i], bound)
             methods.append(name)
@@ -276,6 +277,12 @@ def reduction_options(reduction: Reduction, options: Options) -> Options:
         threshold=threshold,
         report=None if report is None else tell,
     )
+
+
+def at_least(options: Options, upper: float) -> Options:
+    """The options with reports that know the bound of a side which is settled."""
+    report = options.report
+    return options if report is None else replace(options, report=lambda value: report(max(value, upper)))
 
 
 def trivial_bound(side: Side) -> SideBound:

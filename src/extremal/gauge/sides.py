@@ -119,7 +119,8 @@ def merge_parallel(rows: Array, weights: Array) -> tuple[Side, float]:
     new = np.concatenate([[True], np.linalg.norm(np.diff(along, axis=0), axis=1) > PARALLEL])
     group = np.cumsum(new) - 1
     normals = along[new]
-    slack = float(np.abs(weights) @ np.linalg.norm(along - normals[group], axis=1))
+    # the second term: sums over the rows of a line, one after the other
+    slack = float(np.abs(weights) @ np.linalg.norm(along - normals[group], axis=1)) + 2 * len(rows) * EPS
     plus = np.bincount(group, np.where(signs > 0, weights, 0.0))
     minus = np.bincount(group, np.where(signs < 0, weights, 0.0))
     flip = np.bincount(group, signs > 0) == 0

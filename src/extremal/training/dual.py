@@ -37,6 +37,9 @@ IDLE_COLUMNS = 60
 #: the next one is when a search has ended.
 FIRST_SHARE, SHARES, NEARER = 0.25, np.array([0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]), 0.3
 
+#: The relative accuracy of the relaxations that are compared.
+ROUGH = 0.01
+
 #: The first share in low rank, where the search cannot be continued.
 LOW_RANK_SHARE = 0.6
 
@@ -187,7 +190,8 @@ class _Proof:
         def tell(upper: float) -> None:
             if time.monotonic() > self.told + TOLD_EVERY:
                 self.told = time.monotonic()
-                self.keep(DualBound.at(self.problem, lam, relaxed_bounds(self.problem.design.d, upper)))
+                known = GaugeBounds(0.0, upper, np.zeros(self.problem.design.d), GaugeStatus.TIME_LIMIT, "tree")
+                self.keep(DualBound.at(self.problem, lam, known))
 
         return tell
 
@@ -248,7 +252,7 @@ def best_share(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: f
     def promised(t: float) -> float:
         point = (1 - t) * lam + t * far
         lower = float(np.abs(point.T @ hidden).max(initial=0.0))
-        upper = relaxed_maximisers(problem.design, point[:, 0])[0]
+        upper = relaxed_maximisers(problem.design, point[:, 0], accuracy=ROUGH)[0]
         return problem.dual_point(point, lower + excess * max(upper - lower, 0.0))[1]
 
     values = np.array([promised(t) for t in shares])
