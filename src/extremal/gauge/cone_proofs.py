@@ -28,14 +28,14 @@ from extremal.gauge.cones import (
     nonnegative_projection,
     orthants,
 )
-from extremal.gauge.sides import Reduction, Side
-from extremal.proof import ConeTree
+from extremal.gauge.sides import Reduction, Side, reduce_side
+from extremal.proof import ConeTree, SideTree
 
 #: Up to this rank a proof by cones is attempted.
 LARGEST_RANK = 6
 
-#: The tolerance of the first search, and those to fall back on if the one that was asked for takes too long.
-COARSE, FALLBACKS = 1e-2, (1e-3, 1e-4, 1e-5)
+#: The tolerance of a first search for good directions, and those to fall back on: coarse, then finer again.
+COARSE, FALLBACKS = 1e-2, (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 #: Integers up to this size are added in double precision without rounding.
 LARGEST = 2.0**52
@@ -51,7 +51,7 @@ MOST_LEAVES = 2_000_000
 
 
 class Cones(NamedTuple):
-    """A stack of open cones: rays (of integers, and of norm one), base vectors, nodes, slices of the pool of mixed rows."""
+    """A stack of open cones: rays (of integers, and of norm one), bases, nodes, slices of a pool of mixed rows."""
 
     rays: Array
     gens: Array
@@ -298,7 +298,8 @@ def record(
             numbers[1] = max(numbers[1], bound)
             book.edge[node] = -1
             book.child[node] = state[LEAVES]
-            keep_leaf(X, w, gens, base, rows, z, t, r, max(cutoff, bound), book, state)
+            allowed = max(numbers[0] * (1.0 + tol) + margin, bound)
+            keep_leaf(X, w, gens, base, rows, z, t, r, allowed, book, state)
             state[OPEN] = top
             continue
         k1, k2 = pair[0], pair[1]
@@ -405,31 +406,76 @@ def grown(cones: Cones, book: Book, state: Array, n: int) -> tuple[Cones, Book]:
 
 
 class Found(NamedTuple):
-    """A tree, its size, its largest bound, and whether the search came to its end."""
+    """A tree with its size and its frame, its largest bound, and whether the search came to its end."""
 
     book: Book
     state: Array
+    frame: Array
     upper: float
     ended: bool
 
 
 def search_tree(side: Side, u: Array, lower: float, tol: float, deadline: float | None) -> Found:
-    """One search to its end, or to the deadline, when the cones that are open become leaves."""
-    n, r = side.rows.shape
-    cones, book = first_cones(side), empty_book(1024, 512, max(8 * n, 4096), r)
+    """One search around u to its end, or to the deadline, when the cones that are open become leaves; u is improved."""
+    turn = reflection(u)
+    turned = Side(np.ascontiguousarray(side.rows @ turn.T), side.weights, turn @ side.linear)
+    n, r = turned.rows.shape
+    cones, book, around = first_cones(turned), empty_book(1024, 512, max(8 * n, 4096), r), turn @ u
     state, numbers = np.array([2**r, 0, 2**r, 0, 0]), np.array([max(lower, side.value(u), 0.0), 0.0])
-    budget, floor, ended = max(1, SLICE_WORK // (n + 20)), 0.0, True
+    budget, floor = max(1, SLICE_WORK // (n + 20)), 0.0
     while True:
         code = record(
-            side.rows, side.weights, side.linear, cones, book, state, numbers, u, tol, side.rounding, floor, budget
-        )
+            turned.rows, turned.weights, turned.linear, cones, book, state, numbers, around, tol, side.rounding, floor,
+            budget,
+        )  # fmt: skip
         if code == DONE:
             break
         if code == MORE_ROOM:
             cones, book = grown(cones, book, state, n)
         elif state[LEAVES] > MOST_LEAVES or (deadline is not None and time.monotonic() > deadline):
-            floor, ended = np.inf, False
-    return Found(book, state, float(numbers[1]), ended)
+            floor = np.inf
+    u[:] = turn.T @ around
+    return Found(book, state, turn.T, float(numbers[1]), floor == 0.0)
+
+
+def cone_trees(
+    design: Design, c: Array, *, tol: float = 1e-6, lower: float = 0.0, deadline: float | None = None
+) -> tuple[SideTree | ConeTree, SideTree | ConeTree] | None:
+    """Proofs for max over |u| <= 1 of c^T (Xu)_+ and of -c^T (Xu)_+, both pruned with what is known of the larger one.
+
+    Parameters
+    ----------
+    design : Design
+    c : array of shape (n,)
+    tol : float
+        See `cone_tree`.
+    lower : float
+        A lower bound of the larger of the two, or a number that their bounds may reach times 1 + tol: beta, say.
+    deadline : float, optional
+        A time of time.monotonic().
+
+    Returns
+    -------
+    pair of trees
+        In the order c, -c; None if the rank of the rows of nonzero weight is too high.
+    """
+    reduction = reduce_side(design, c)
+    if reduction is None:
+        return SideTree.trivial(design.d), SideTree.trivial(design.d)
+    side, rows = reduction.side, data_rows(design, reduction)
+    if side.rank > LARGEST_RANK:
+        return None
+    signed = [Side(side.rows, sign * side.weights, sign * side.linear) for sign in (1.0, -1.0)]
+    directions = [np.ones(side.rank), np.ones(side.rank)]
+    lower = lower / reduction.scale
+    for one, u in zip(signed, directions, strict=True):
+        search_tree(one, u, lower, max(COARSE, tol), halfway(deadline))
+        lower = max(lower, one.value(u))
+    first = cone_tree(
+        signed[0], rows, reduction.basis, tol=tol, lower=lower, witness=directions[0], deadline=halfway(deadline)
+    )
+    second = cone_tree(signed[1], rows, reduction.basis, tol=tol, lower=lower, witness=directions[1], deadline=deadline)
+    return first, second
 
 
 def cone_tree(
@@ -441,12 +487,13 @@ def cone_tree(
     lower: float = 0.0,
     witness: Array | None = None,
     deadline: float | None = None,
-) -> ConeTree | None:
+) -> ConeTree:
     """A proof that m <= lower (1 + tol), or nearly so, for a side of low rank.
 
     Parameters
     ----------
     side : Side
+        Of rank at most LARGEST_RANK.
     rows : int array of shape (r,)
         For every row of the side a row of the data with the same direction (see `data_rows`).
     basis : array of shape (d, rank), optional
@@ -454,32 +501,26 @@ def cone_tree(
     tol : float
         A cone is not split any further if its bound is at most lower (1 + tol).
     lower : float
-        A number to prune with, that of the side itself or a larger one that the bound may be compared with.
+        A number to prune with: a lower bound of m, or a larger number that m need not be compared with any closer.
     witness : array of shape (rank,), optional
         A good direction; the first cones are laid around it.
     deadline : float, optional
-        A time of time.monotonic(). A tree of a coarser tolerance is returned if one was finished.
+        A time of time.monotonic(). If the search does not end, a coarser one is tried in what remains.
 
     Returns
     -------
     ConeTree
-        None if the rank is too high, or nothing was proved before the deadline.
+        The best one found.
     """
-    if side.rank > LARGEST_RANK or side.weights.size == 0:
-        return None
-    axis = np.ones(side.rank) if witness is None else witness
-    turn = reflection(np.asarray(axis, dtype=np.float64))
-    turned = Side(np.ascontiguousarray(side.rows @ turn.T), side.weights, turn @ side.linear)
-    u = turn @ axis
+    u = np.array(np.ones(side.rank) if witness is None else witness, dtype=np.float64)
     best: Found | None = None
-    for level in dict.fromkeys((max(COARSE, tol), tol, *(coarse for coarse in FALLBACKS if coarse > tol))):
-        found = search_tree(turned, u, lower, level, halfway(deadline))
-        lower = max(lower, side.value(turn.T @ u))
+    for level in (tol, *(coarse for coarse in FALLBACKS if coarse > tol)):
+        found = search_tree(side, u, lower, level, halfway(deadline))
         best = found if best is None or found.upper < best.upper else best
         if found.ended == (level == tol):
             break
     assert best is not None
-    frame = turn.T if basis is None else basis @ turn.T
+    frame = best.frame if basis is None else basis @ best.frame
     return assemble(best.book, best.state, frame, rows)
 
 
