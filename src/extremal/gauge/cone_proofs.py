@@ -16,6 +16,8 @@ from numba import njit
 from scipy.spatial import cKDTree
 
 from extremal.design import Array, Design
+from extremal.gauge.ascent import ascend as ascend_from
+from extremal.gauge.ascent import random_starts
 from extremal.gauge.cones import (
     DONE,
     MORE_ROOM,
@@ -34,8 +36,11 @@ from extremal.proof import ConeTree, SideTree
 #: Up to this rank a proof by cones is attempted.
 LARGEST_RANK = 6
 
-#: The tolerance of a first search for good directions, and those to fall back on: coarse, then finer again.
-COARSE, FALLBACKS = 1e-2, (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+#: The tolerances to fall back on where a search does not end.
+FALLBACKS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+
+#: Local ascents for a first direction.
+STARTS = 64
 
 #: Integers up to this size are added in double precision without rounding.
 LARGEST = 2.0**52
@@ -466,16 +471,23 @@ def cone_trees(
     if side.rank > LARGEST_RANK:
         return None
     signed = [Side(side.rows, sign * side.weights, sign * side.linear) for sign in (1.0, -1.0)]
-    directions = [np.ones(side.rank), np.ones(side.rank)]
-    lower = lower / reduction.scale
-    for one, u in zip(signed, directions, strict=True):
-        search_tree(one, u, lower, max(COARSE, tol), halfway(deadline))
-        lower = max(lower, one.value(u))
-    first = cone_tree(
-        signed[0], rows, reduction.basis, tol=tol, lower=lower, witness=directions[0], deadline=halfway(deadline)
+    directions = best_directions(side)
+    lower = max(lower / reduction.scale, *(one.value(u) for one, u in zip(signed, directions, strict=True)))
+    first, second = (
+        cone_tree(one, rows, reduction.basis, tol=tol, lower=lower, witness=u, deadline=until)
+        for one, u, until in zip(signed, directions, (halfway(deadline), deadline), strict=True)
     )
-    second = cone_tree(signed[1], rows, reduction.basis, tol=tol, lower=lower, witness=directions[1], deadline=deadline)
     return first, second
+
+
+def best_directions(side: Side) -> tuple[Array, Array]:
+    """Good local maximisers of f and of -f among those that many starts reach."""
+    if side.weights.size == 0:
+        return side.linear.copy(), -side.linear
+    rows = Design(side.rows)
+    found = ascend_from(rows, side.weights[:, None], random_starts(rows, STARTS, np.random.default_rng(0)))
+    values = np.array([side.value(u) for u in found.U.T])
+    return found.U[:, values.argmax()].copy(), found.U[:, values.argmin()].copy()
 
 
 def cone_tree(
@@ -502,6 +514,7 @@ def cone_tree(
         A cone is not split any further if its bound is at most lower (1 + tol).
     lower : float
         A number to prune with: a lower bound of m, or a larger number that m need not be compared with any closer.
+        Where m is nearly zero, that of the other sign: no search ends at a relative tolerance of zero.
     witness : array of shape (rank,), optional
         A good direction; the first cones are laid around it.
     deadline : float, optional

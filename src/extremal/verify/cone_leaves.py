@@ -7,6 +7,7 @@ cover the space. The bounds of the leaves have a priori error bounds (docs/rigou
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,20 +29,21 @@ def cone_bound(rows: Array, weights: Array, tree: Any) -> float:
     weights : array of shape (n,), entries of magnitude at most 1
     tree : extremal.proof.ConeTree, or what has its fields
     """
-    weights = np.where(np.abs(weights) < NEGLIGIBLE, 0.0, weights)
-    coordinates, stretch, slack = in_frame(rows, weights, tree.frame)
-    lines = Lines.of(coordinates, weights)
+    lines, stretch = in_frame(Lines.of(rows, np.where(np.abs(weights) < NEGLIGIBLE, 0.0, weights)), tree.frame)
     bound = max(float(bounds.max()) for bounds in bounds_of(lines, tree))
-    return ((bound + lines.slack) * stretch + slack) * (1 + 8 * UNIT)
+    return (bound * stretch + lines.slack) * (1 + 8 * UNIT)
 
 
-def in_frame(rows: Array, weights: Array, frame: Array) -> tuple[Array, float, float]:
-    """(Z, s, e), Z near `rows frame`: the maximum of f on the ball is at most s times that for Z, plus e."""
-    (n, d), r = rows.shape, frame.shape[1]
-    Z, size = rows @ frame, float(norm(frame.ravel()))
-    rest = norm(rows - Z @ frame.T) + 2 * (d + r + 16) * UNIT * (norm(rows) + size * norm(Z))
-    excess = norm((frame.T @ frame - np.eye(r)).ravel()) + 2 * (d + r * r + 16) * UNIT * (size * size + r)
-    return Z, 1 + float(excess), float(np.abs(weights) @ rest) * (1 + 2 * (n + d + 16) * UNIT) + TINY
+def in_frame(lines: Lines, frame: Array) -> tuple[Lines, float]:
+    """The lines in the coordinates frame^T u, and a bound on |frame^T u|; what the frame misses is in their slack."""
+    (g, d), r = lines.rows.shape, frame.shape[1]
+    rows, linear, size = lines.rows @ frame, lines.linear @ frame, float(norm(frame.ravel()))
+    error = 2 * (g + d + r * r + 16) * UNIT
+    missed = norm(lines.rows - rows @ frame.T) + error * (norm(lines.rows) + size * norm(rows))
+    of_linear = float(norm(lines.linear - frame @ linear) + error * (lines.l_size + size * norm(linear)))
+    excess = float(norm((frame.T @ frame - np.eye(r)).ravel()) + error * (size * size + r))
+    slack = (lines.slack + float(np.abs(lines.weights) @ missed) + of_linear) * (1 + error) + TINY
+    return replace(lines, rows=rows, linear=linear, l_size=float(norm(linear)), slack=slack), 1 + excess
 
 
 @np.errstate(all="ignore")
