@@ -211,7 +211,7 @@ def test_bounds_of_random_trees_are_above_every_direction():
         bound = checker.cone_bound(rows, weights, replace(tree, frame=frame))
         U = rng.standard_normal((300, d))
         U /= np.linalg.norm(U, axis=1, keepdims=True)
-        assert bound >= max((np.maximum(U @ rows.T, 0) @ weights).max())
+        assert bound >= (np.maximum(U @ rows.T, 0) @ weights).max()
 
 
 def bounds_by(X, c, trees):
