@@ -25,7 +25,7 @@ from extremal.proof import ConeTree, SideTree
 LARGEST_RANK = 6
 
 #: The tolerances to fall back on where a search does not end.
-FALLBACKS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+FALLBACKS = (3.0, 0.5, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 #: Local ascents for a first direction.
 STARTS = 64
@@ -194,7 +194,8 @@ def cone_tree(
     witness : array of shape (rank,), optional
         A good direction; the first cones are laid around it.
     deadline : float, optional
-        A time of time.monotonic(). If the search does not end, a coarser one is tried in what remains.
+        A time of time.monotonic(). If the search does not end by half the time, coarser ones are tried in what
+        remains.
 
     Returns
     -------
@@ -204,7 +205,7 @@ def cone_tree(
     u = np.array(np.ones(side.rank) if witness is None else witness, dtype=np.float64)
     best: Found | None = None
     for level in (tol, *(coarse for coarse in FALLBACKS if coarse > tol)):
-        found = search_tree(side, u, lower, level, halfway(deadline))
+        found = search_tree(side, u, lower, level, halfway(deadline) if level == tol else deadline)
         best = found if best is None or found.upper < best.upper else best
         if found.ended == (level == tol):
             break
