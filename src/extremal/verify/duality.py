@@ -21,6 +21,7 @@ from extremal.verify.arithmetic import (
     to_digits,
     total,
 )
+from extremal.verify.cone_leaves import cone_bound
 from extremal.verify.leaves import side_bound
 
 
@@ -33,13 +34,18 @@ def gauge_bound(s: SimpleNamespace, exponents: Array, rows: Array) -> Decimal:
     heights = []
     for k in range(len(s.shares)):
         weights = lam @ s.directions[:, k]
-        bounds = side_bound(rows, weights, s.trees[2 * k]), side_bound(rows, -weights, s.trees[2 * k + 1])
+        bounds = tree_bound(rows, weights, s.trees[2 * k]), tree_bound(rows, -weights, s.trees[2 * k + 1])
         require(np.isfinite(bounds).all(), "the multipliers of a leaf give no finite bound")
         heights.append(Decimal(max(bounds)) + Decimal(float(slack[k])))
     covered = 1 - deficit(s.directions, s.shares)
     require(covered > Decimal("0.5"), "the directions do not span the outputs")
     square = total(mu * height**2 for mu, height in zip(decimals(s.shares), heights, strict=True))
     return (square / covered).sqrt() * Decimal(2) ** unit * (1 + SLACK)
+
+
+def tree_bound(rows: Array, weights: Array, tree: SimpleNamespace) -> float:
+    """The bound of one side by a tree of either kind."""
+    return (cone_bound if hasattr(tree, "edges") else side_bound)(rows, weights, tree)
 
 
 def deficit(directions: Array, shares: Array) -> Decimal:
