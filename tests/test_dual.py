@@ -128,14 +128,14 @@ def test_every_bound_is_below_the_optimum_however_little_it_may_cost(seed: int) 
 def test_a_nearby_point_is_better_than_half_a_search() -> None:
     """A teacher's data, where the search of the network's own multiplier is long and the relaxation is good."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 10)) / np.sqrt(10)
+    X = rng.normal(size=(200, 10)) / np.sqrt(10)
     y = np.maximum(X @ rng.normal(size=(10, 5)), 0) @ rng.normal(size=5)
-    y = (y - y.mean()) / y.std() + 0.1 * rng.normal(size=120)
-    beta = 0.15 * extremal.beta_max(X, y, bias="none")
+    y = (y - y.mean()) / y.std() + 0.1 * rng.normal(size=200)
+    beta = 0.3 * extremal.beta_max(X, y, bias="none")
     problem = Problem.from_data(X, y, beta=beta, bias="none")
     normal, scaling = problem.normalised()
     atoms = Atoms.from_network(scaling.inverse(fit_problem(problem, proof=False).network))
-    nodes = 2000
+    nodes = 20_000
     lam = dual.dual_of(normal, atoms.outputs(normal.design))
     own = bounds_of(
         normal.design, lam, near=atoms.U, tol=1e-7, deadline=None, rng=np.random.default_rng(0), max_nodes=3 * nodes
