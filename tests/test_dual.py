@@ -13,6 +13,7 @@ from extremal.gauge import bounds_of
 from extremal.gauge.bounds import GaugeStatus
 from extremal.gauge.relaxed import relaxed_maximisers
 from extremal.gauge.search import Unfinished, upper_bounds
+from extremal.gauge.tree import Search
 from extremal.problem import Problem
 from extremal.training import dual, fit_problem
 from extremal.training.atoms import Atoms
@@ -189,3 +190,59 @@ def test_threads_prove_the_same() -> None:
     assert again.status.proven
     with pytest.raises(ValueError, match="n_jobs"):
         extremal.fit(X, y, beta=beta, n_jobs=0)
+
+
+def test_a_network_far_from_the_optimum_gets_a_good_bound_too() -> None:
+    """The gauge of its multiplier is known at once, and says little: the time is for other dual points."""
+    X, y = labels(40, 8, 5)
+    beta = 0.3 * extremal.beta_max(X, y, bias="none")
+    best = extremal.fit(X, y, beta=beta, bias="none")
+    assert best.certificate.status.proven
+    nothing = extremal.certify(extremal.Network.zero(8, 1, bias=False), X, y, beta=beta, time_limit=10.0)
+    own = upper_bounds(Design(X), y, tol=1e-7).upper
+    scaled = Problem.from_data(X, y, beta=beta, bias="none").dual_point(y[:, None], own)[1]
+    assert scaled < nothing.dual <= best.certificate.primal
+    assert best.certificate.primal - nothing.dual < 0.5 * (best.certificate.primal - scaled)
+
+
+@pytest.mark.parametrize("when", ["ascent", "tree", "relaxed"])
+def test_certify_says_that_it_was_interrupted(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = labels(40, 8, 2)
+    beta = 0.1 * extremal.beta_max(X, y, bias="none")
+    network = extremal.fit(X, y, beta=beta, bias="none", time_limit=5.0).network
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    target = {"ascent": "bounds_of", "relaxed": "relaxed_dual"}.get(when)
+    if target is not None:
+        monkeypatch.setattr(dual, target, interrupted)
+        monkeypatch.setattr(dual, "FIRST_SHARE", 0.001)
+    else:
+        monkeypatch.setattr(Search, "solve", interrupted)
+    certificate = extremal.certify(network, X, y, beta=beta)
+    assert certificate.status is extremal.Status.INTERRUPTED
+    assert 0.0 <= certificate.dual <= certificate.primal
+
+
+@pytest.mark.parametrize("n_jobs", [0, -1, 1.5, 2.0, None, float("nan"), "two", True])
+def test_a_number_of_threads_that_makes_no_sense(n_jobs: object) -> None:
+    X, y = labels(10, 3, 0)
+    with pytest.raises(ValueError, match="n_jobs"):
+        extremal.gauge(X, y, n_jobs=n_jobs)  # type: ignore[arg-type]
+
+
+def test_methods_by_name() -> None:
+    X, y = labels(30, 7, 0)
+    for method in ("cells", "cones", "tree", "relaxation"):
+        found = extremal.gauge(X, y, method=method, time_limit=3.0)
+        assert method in found.method
+        assert found.lower <= extremal.gauge(X, y, tol=1e-8).upper * (1 + 1e-9)
+    line = extremal.gauge(X[:, :1], y, method="cones")
+    assert line.status is GaugeStatus.EXACT
+    with pytest.raises(ValueError, match="rank"):
+        extremal.gauge(
+            np.random.default_rng(0).normal(size=(60, 20)), np.ones(60) - 2 * (np.arange(60) % 2), method="cones"
+        )
+    with pytest.raises(ValueError, match="method"):
+        extremal.gauge(X, y, method="best")

@@ -1,8 +1,9 @@
 """How far is a network from the global optimum? Proven bounds, from weak duality and the gauge.
 
 For any lam in the domain of the conjugate with g(lam) <= beta, D(lam) is a lower bound on the objective of EVERY
-network of any width. lam = -grad loss at the network, scaled by beta / (upper bound of its gauge), is such a point; a
-direction u with |lam^T (Xu)_+| > beta on the other hand is a neuron that improves the network.
+network of any width. lam = -grad loss at the network, scaled by beta / (upper bound of its gauge), is such a point, and
+others may prove more (`training.dual`); a direction u with |lam^T (Xu)_+| > beta on the other hand, lam the network's
+own, is a neuron that improves the network.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.design import Array, Design
-from extremal.gauge import bounds_of, check_method, compile_kernels
+from extremal.gauge import check_threads, compile_kernels
+from extremal.gauge.ascent import ascend, random_starts
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.losses import Loss
 from extremal.network import Network
@@ -28,6 +30,9 @@ from extremal.verify.statement import PREFIX
 TIE = 1e-7
 #: A search that ends with a neuron known that violates g <= beta by more than this fraction has not converged.
 LARGE_VIOLATION = 1e-4
+
+#: Starts of the ascent for a network whose intercept is not the best one.
+RAW_STARTS = 32
 
 
 class Status(Enum):
@@ -63,9 +68,9 @@ class Certificate:
         A lower bound on the objective of every two-layer network for the same data and beta: D(lam).
     status : Status
     lam : array of shape (n, c)
-        The dual point that proves it: g(lam) <= beta.
+        The dual point that proves it: g(lam) <= beta. The network's own -grad loss, scaled, or one that proves more.
     gauge : GaugeBounds
-        What is known of g(lam); its upper end is at most beta.
+        What is known of g(lam), for this lam; its upper end is at most beta.
     violation : float
         A lower bound on g(-grad loss) / beta - 1 at the network. Positive: the witness improves the network.
     witness : array of shape (d,)
@@ -186,6 +191,8 @@ class DualBound:
     @classmethod
     def at(cls, problem: Problem, lam: Array, gauge: GaugeBounds) -> DualBound:
         """What the bounds on g(lam) prove, for lam in the dual domain."""
+        if not np.isfinite(gauge.upper):
+            return cls.trivial(problem)
         feasible, value = problem.dual_point(lam, gauge.upper)
         size = float(np.abs(lam).max())
         factor = float(np.abs(feasible).max()) / size if size > 0 else 1.0
@@ -288,7 +295,7 @@ def certify_on(
     from extremal.training.atoms import Atoms
     from extremal.training.dual import Budget, proven_bound
 
-    check_method("auto", n_jobs)
+    check_threads(n_jobs)
     normal, scaling = problem.normalised()
     inside = scaling.inverse(network)
     compile_kernels()
@@ -296,11 +303,14 @@ def certify_on(
     rng = np.random.default_rng(random_state)
     budget = Budget(tol, deadline, n_jobs=n_jobs)
     bound, gauge = proven_bound(normal, Atoms.from_network(inside), budget=budget, rng=rng)
-    lam = normal.multiplier(inside)
+    lam, lower, witness = normal.multiplier(inside), gauge.lower, gauge.witness
     if normal.intercept and not np.array_equal(lam, normal.loss.centred(lam)):
         # the bound belongs to a multiplier whose columns sum to zero; a better neuron is one for the network's own
-        gauge = bounds_of(normal.design, lam, near=inside.hidden, tol=0.1, deadline=time.monotonic() + 1.0, rng=rng)
-    return assemble(problem, normal, scaling, network, bound, gauge.lower, gauge.witness, tol)
+        starts = np.column_stack([witness, random_starts(normal.design, RAW_STARTS, rng)])
+        found = ascend(normal.design, lam, starts, rng=rng, deadline=deadline)
+        lower, witness = float(found.value[0]), found.U[:, 0]
+    ended = Status.INTERRUPTED if gauge.status is GaugeStatus.INTERRUPTED else None
+    return assemble(problem, normal, scaling, network, bound, lower, witness, tol, ended)
 
 
 def assemble(

@@ -153,9 +153,7 @@ def _estimator(is_classes: bool, options: dict[str, Any]) -> Any:
     import extremal
 
     kind = ("ReLUClassifier" if is_classes else "ReLURegressor") + ("CV" if options["cv"] else "")
-    given = {"loss": options["loss"], "alpha": options["alpha"]}
-    if not options["cv"]:
-        given["n_jobs"] = options["jobs"]
+    given = {"loss": options["loss"], "alpha": options["alpha"], "n_jobs": options["jobs"]}
     return getattr(extremal, kind)(
         bias=options["bias"],
         fit_intercept=options["intercept"],

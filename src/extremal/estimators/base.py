@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,7 +223,7 @@ def threads(n_jobs: int | None) -> int:
     """scikit-learn's n_jobs as a number of threads: None is one, -1 all cores."""
     if n_jobs is None:
         return 1
-    if isinstance(n_jobs, bool) or n_jobs != int(n_jobs) or n_jobs == 0:
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0:
         raise ValueError(f"n_jobs must be a nonzero integer or None, not {n_jobs!r}")
     return int(n_jobs) if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + int(n_jobs), 1)
 

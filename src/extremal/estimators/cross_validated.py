@@ -203,7 +203,7 @@ class ReLURegressorCV(RegressionTask, _ManyPenalties):
         See :class:`ReLURegressor`; they concern the last fit. The time limit is for every
         single fit, those of the folds included.
     n_jobs : int, default=None
-        The number of folds trained in parallel.
+        The number of folds trained in parallel, and of threads of the last proof.
 
     Attributes
     ----------
@@ -280,7 +280,7 @@ class ReLUClassifierCV(ClassificationTask, _ManyPenalties):
         See :class:`ReLUClassifier`; they concern the last fit. The time limit is for every
         single fit, those of the folds included.
     n_jobs : int, default=None
-        The number of folds trained in parallel.
+        The number of folds trained in parallel, and of threads of the last proof.
 
     Attributes
     ----------

@@ -115,7 +115,7 @@ class ReLURegressor(RegressionTask, _OnePenalty):
     random_state : int, default=0
         Seeds the search. The certified optimum does not depend on it.
     n_jobs : int, optional
-        Threads of the proof; -1 for all cores. With one, the default, the proven gap is the same every time.
+        Threads of the proof; -1 for all cores.
     warm_start : bool, default=False
         Whether to start from the network of the previous fit, if it has the right shape.
     verbose : bool or callable, default=False
@@ -212,7 +212,7 @@ class ReLUClassifier(ClassificationTask, _OnePenalty):
     random_state : int, default=0
         Seeds the search. The certified optimum does not depend on it.
     n_jobs : int, optional
-        Threads of the proof; -1 for all cores. With one, the default, the proven gap is the same every time.
+        Threads of the proof; -1 for all cores.
     warm_start : bool, default=False
         Whether to start from the network of the previous fit, if it has the right shape.
     verbose : bool or callable, default=False

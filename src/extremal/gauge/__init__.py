@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,9 +48,10 @@ def gauge(
         How the upper bound is found: "cells" (all activation patterns of the rows of positive weight: exact, few rows),
         "cones" (simplicial cones: low rank), "tree" (branch and bound over the signs of rows: any rank) or
         "relaxation" (its root by first-order steps: data of any size). By default what suits the rank, the number of
-        rows and the time; the answer says in `method` which one it was.
+        rows and the time; the answer says in `method` which one it was. With several outputs it is the method for
+        each direction of the outputs.
     n_jobs : int
-        Threads for the tree; with one the answer is the same every time.
+        Threads for the tree; with one the answer is the same every time, unless the time limit ends it.
 
     Returns
     -------
@@ -71,20 +73,25 @@ def gauge(
         raise ValueError(f"lam must have shape ({design.n},) or ({design.n}, c); its shape is {np.shape(lam)}")
     if not np.isfinite(matrix).all():
         raise ValueError("lam contains NaN or infinity")
-    check_method(method, n_jobs)
+    check_method(method)
+    check_threads(n_jobs)
     compile_kernels()
     deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
     rng = np.random.default_rng(random_state)
     return unscaled_bounds(design, matrix, tol=tol, deadline=deadline, rng=rng, method=method, n_jobs=n_jobs)
 
 
-def check_method(method: str, n_jobs: int) -> None:
-    """Raise ValueError for a method or a number of threads that does not exist."""
+def check_method(method: str) -> None:
+    """Raise ValueError for a method that does not exist."""
     from extremal.gauge.search import METHODS
 
     if method not in ("auto", *METHODS):
         raise ValueError(f"unknown method {method!r}; choose 'auto' or one of {', '.join(METHODS)}")
-    if isinstance(n_jobs, bool) or n_jobs != int(n_jobs) or n_jobs < 1:
+
+
+def check_threads(n_jobs: int) -> None:
+    """Raise ValueError for a number of threads that does not exist."""
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs < 1:
         raise ValueError(f"n_jobs must be a positive integer, not {n_jobs!r}")
 
 

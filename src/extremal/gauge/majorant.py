@@ -154,7 +154,7 @@ def bound_of_multipliers(
     L = np.empty((d, d))
     B = np.empty((d, d))
     factor = 2.0
-    while True:
+    while nu < 1e100:
         nu += factor * units * (size + nu)
         shift = units * (size + nu)
         B[:] = -G

@@ -31,7 +31,7 @@ def relaxed_maximisers(design: Design, lam: Array, *, accuracy: float = PRECISE)
         pairs = [_maximiser(rows, sign * weights / total, accuracy) for sign in (1.0, -1.0)]
     # the unit rows, the weights and the linear part are rounded: see `Side.rounding`
     rounding = 8 * (design.n + 8 * design.d + 64) * EPS
-    upper = total * (max(bound for bound, _ in pairs) + rounding) * (1 + 8 * EPS)
+    upper = total * (min(max(bound for bound, _ in pairs), 1.0) + rounding) * (1 + 8 * EPS)
     return upper, np.column_stack([norms * z for _, z in pairs])
 
 

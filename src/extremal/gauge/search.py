@@ -28,6 +28,9 @@ from extremal.gauge.tree import Search, node_work
 #: Up to this rank the sphere is divided into cones.
 CONE_RANK = 5
 
+#: Up to this rank that can be asked for; the first division is into 2^rank cones.
+MOST_CONE_RANK = 8
+
 #: What can be asked for by name.
 METHODS = ("cells", "cones", "tree", "relaxation")
 
@@ -234,6 +237,12 @@ class Unfinished:
     method: str
 
     @property
+    def settled(self) -> list[SideBound]:
+        """The sides that other searches settled, and something that is no bound, so that there is a largest."""
+        others = [bound for i, bound in enumerate(self.bounds) if i not in self.open_sides]
+        return [*others, SideBound(0.0, 0.0, np.zeros(0), GaugeStatus.EXACT)]
+
+    @property
     def excess(self) -> float:
         """What is left of the excess of the upper bound over the lower one, as a share of that of the root."""
         search = self.search
@@ -249,10 +258,17 @@ class Unfinished:
         deadline: float | None,
         max_nodes: float,
         n_jobs: int,
+        report: Callable[[float], None] | None = None,
     ) -> GaugeBounds:
         """What is known of the same multiplier after so many more nodes at most, from where the search stopped."""
         search = self.search
-        status = search.run(deadline=deadline, max_nodes=search.nodes + max_nodes, n_jobs=n_jobs)
+        scale, slack = self.reduction.scale, self.reduction.slack
+
+        def tell(upper: float) -> None:
+            if report is not None:
+                report(scale * (max(upper, *(bound.upper for bound in self.settled)) + slack) * (1 + 8 * EPS))
+
+        status = search.run(deadline=deadline, max_nodes=search.nodes + max_nodes, n_jobs=n_jobs, report=tell)
         for i, bound in zip(self.open_sides, search.bounds(status), strict=True):
             self.bounds[i] = replace(tighter(self.bounds[i], bound), status=status)
         sides = in_units(self.reduction, self.bounds, self.method)
@@ -296,7 +312,7 @@ def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, lis
     if side.weights.size == 0:
         length = float(np.linalg.norm(side.linear))
         return SideBound(length, length + side.rounding, side.linear, GaugeStatus.EXACT), ["linear"]
-    if side.rank <= 2 and options.method == "auto":
+    if side.rank <= 2 and options.method in ("auto", "cones"):
         return face_bound(side), ["faces"]
     work = cell_work(side)
     bound = trivial_bound(side)
@@ -312,6 +328,10 @@ def one_side(side: Side, options: Options, start: Array) -> tuple[SideBound, lis
 def searches_of(side: Side, work: float, options: Options) -> list[tuple[str, Callable[..., SideBound]]]:
     """The cheaper first. Cells come last where the tree of signs comes before."""
     cells, cones = ("cells", by_cells), ("cones", by_cones)
+    if options.method == "cones" and side.rank > MOST_CONE_RANK:
+        raise ValueError(
+            f"cones divide spheres of rank {MOST_CONE_RANK} at most, not {side.rank}; method='tree' suits it"
+        )
     if options.method != "auto":
         return [search for search in (cells, cones) if search[0] == options.method]
     chosen = [cells] if work <= min(options.affordable, np.inf if side.rank <= CONE_RANK else QUICK_WORK) else []
@@ -386,6 +406,8 @@ def tighter(first: SideBound, second: SideBound) -> SideBound:
 def several_outputs(design: Design, Lam: Array, options: Options, start: Array) -> GaugeBounds:
     """Few outputs in low rank: their directions first, each is quick and exact; otherwise all outputs at once first."""
     quick = Lam.shape[1] <= MANY_OUTPUTS and min(design.n, design.d) <= CONE_RANK + 1
+    if options.method != "auto":
+        return over_directions(design, Lam, options, start)
     first, second = (over_directions, all_at_once) if quick else (all_at_once, over_directions)
     bounds = first(design, Lam, replace(options, deadline=options.until(FIRST_SHARE)), start)
     if is_answered(bounds, options):

@@ -9,6 +9,7 @@ splits along the widest direction of U, splits by negative rows and weighted mix
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -256,6 +257,7 @@ class Search:
         report: Callable[[float], None] | None = None,
     ) -> GaugeStatus:
         """Branch until all nodes are closed, or until a limit; Ctrl-C ends it with the status INTERRUPTED."""
+        n_jobs = min(n_jobs, os.cpu_count() or 1)
         with one_thread().limit(limits=1, user_api="blas"), workers(n_jobs) as solve_all:
             try:
                 self.gather()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.certificate import DualBound, Status, assemble
-from extremal.gauge import bounds_of, check_method, compile_kernels
+from extremal.gauge import bounds_of, check_threads, compile_kernels
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
@@ -56,8 +56,8 @@ def fit(
     tol : float
         The relative gap (objective - bound) / objective at which the search ends.
     time_limit : float, optional
-        Seconds, proof included. By default training ends when the network has converged and the proof has had about
-        as much time again.
+        Seconds, proof included. By default training ends when the network has converged, and the proof when it has
+        closed the gap or cost a fixed amount of work: some seconds, at most 30 or twice those of the training.
     random_state : int
         Seed of the search. The optimum does not depend on it; a local search that ends early may.
     progress : bool or callable
@@ -65,7 +65,7 @@ def fit(
     start : Network, optional
         Where to start from, for example the solution for another beta.
     n_jobs : int
-        Threads of the proof; with one the answer is the same every time.
+        Threads of the proof; with one the answer is the same every time, unless a time limit ends it.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def fit_problem(
         raise ValueError(f"tol must be positive, not {tol!r}")
     if time_limit is not None and not time_limit > 0:
         raise ValueError(f"time_limit must be positive, not {time_limit!r}")
-    check_method("auto", n_jobs)
+    check_threads(n_jobs)
     compile_kernels()
     began = time.monotonic()
     normal, scaling = problem.normalised()

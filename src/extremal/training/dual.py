@@ -20,7 +20,7 @@ from extremal.design import Array
 from extremal.gauge import bounds_of
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.gauge.relaxed import relaxed_maximisers
-from extremal.gauge.search import CONE_RANK, Unfinished
+from extremal.gauge.search import CONE_RANK, Unfinished, largest_sum
 from extremal.gauge.tree import node_work
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_columns
@@ -40,6 +40,12 @@ FIRST_SHARE, SHARES, NEARER = 0.25, np.array([0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.
 #: The relative accuracy of the relaxations that are compared.
 ROUGH = 0.01
 
+#: What a search of lam would leave of the root's excess where there was none: the gauge is known, the gap is open.
+UNKNOWN_EXCESS = 0.5
+
+#: The method of a bound on the way, before a search names its own.
+METHOD = "relaxed neurons"
+
 #: The first share in low rank, where the search cannot be continued.
 LOW_RANK_SHARE = 0.6
 
@@ -51,7 +57,9 @@ TOLD_EVERY = 0.5
 WORK_PER_SECOND, FEW_NODES = 2e9, 40
 
 
-def relaxed_dual(problem: Problem, atoms: Atoms, *, deadline: float) -> tuple[Array, DualBound]:
+def relaxed_dual(
+    problem: Problem, atoms: Atoms, *, deadline: float, report: Callable[[DualBound], None] | None = None
+) -> tuple[Array, DualBound]:
     """(lam, bound): the dual solution of training over relaxed neurons, and the best bound met on the way.
 
     Column generation, as in training, with relaxed neurons instead of neurons: the amplitudes of all columns are
@@ -67,9 +75,11 @@ def relaxed_dual(problem: Problem, atoms: Atoms, *, deadline: float) -> tuple[Ar
         centre = lam if centre is None else MIX * lam + (1 - MIX) * centre
         upper, new = relaxed_maximisers(design, centre[:, 0])
         before = best.value
-        found = DualBound.at(problem, centre, relaxed_bounds(design.d, upper))
+        found = DualBound.at(problem, centre, bounds_at(problem, atoms, centre, upper, GaugeStatus.RELAXATION))
         if found.value > best.value:
             best = found
+            if report is not None:
+                report(best)
         centre = found.lam if found.value >= best.value else centre
         if upper <= beta * (1 + PROGRESS) and best.value - before <= PROGRESS * abs(best.value):
             break
@@ -87,8 +97,13 @@ def dual_of(problem: Problem, outputs: Array) -> Array:
     return problem.loss.centred(lam) if problem.intercept else lam
 
 
-def relaxed_bounds(d: int, upper: float) -> GaugeBounds:
-    return GaugeBounds(0.0, upper, np.zeros(d), GaugeStatus.RELAXATION, "relaxed neurons")
+def bounds_at(problem: Problem, atoms: Atoms, lam: Array, upper: float, status: GaugeStatus) -> GaugeBounds:
+    """A known upper bound of the gauge of lam, and the best of the network's neurons below it."""
+    if not atoms.width:
+        return GaugeBounds(0.0, upper, np.eye(problem.design.d)[0], status, METHOD)
+    values = np.linalg.norm(np.maximum(problem.design.forward(atoms.U), 0).T @ lam, axis=1)
+    best = int(np.argmax(values))
+    return GaugeBounds(min(float(values[best]), upper), upper, atoms.U[:, best], status, METHOD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +142,9 @@ def proven_bound(
     is valid.
     """
     proof = _Proof(problem, atoms, budget, rng, report)
-    gauge = proof.of_lam(threshold)
+    gauge = bounds_at(problem, atoms, proof.lam, largest_sum(problem.design, proof.lam), GaugeStatus.INTERRUPTED)
     try:
+        gauge = proof.of_lam(threshold)
         if not proof.is_over(gauge, threshold):
             gauge = proof.go_on(gauge)
     except KeyboardInterrupt:
@@ -190,39 +206,42 @@ class _Proof:
         def tell(upper: float) -> None:
             if time.monotonic() > self.told + TOLD_EVERY:
                 self.told = time.monotonic()
-                known = GaugeBounds(0.0, upper, np.zeros(self.problem.design.d), GaugeStatus.TIME_LIMIT, "tree")
+                known = bounds_at(self.problem, self.atoms, lam, upper, GaugeStatus.TIME_LIMIT)
                 self.keep(DualBound.at(self.problem, lam, known))
 
         return tell
 
     def of_lam(self, threshold: float | None) -> GaugeBounds:
-        """The gauge of the network's own lam, for a first share of the time if it can be continued later."""
+        """The gauge of the network's own lam, for a first share of the time if something can follow it."""
         share = 1.0
-        if can_be_relaxed(self.problem, self.budget.deadline):
+        if self.budget.max_nodes is None and can_be_relaxed(self.problem, self.budget.deadline):
             share = FIRST_SHARE if self.problem.design.d > CONE_RANK else LOW_RANK_SHARE
         return self.bounds(self.lam, self.budget.until(share), threshold=threshold, unfinished=self.unfinished)
 
     def go_on(self, gauge: GaugeBounds) -> GaugeBounds:
-        """Nearby points, or the search of lam again; the gauge of lam as it is known then."""
-        if not self.unfinished:
-            return gauge
-        problem, left, limit = self.problem, self.unfinished[0], 1.0
-        if can_be_relaxed(problem, self.budget.deadline):
-            far, found = relaxed_dual(problem, self.atoms, deadline=self.budget.until(0.2))
-            self.keep(found)
-            while not self.is_over(gauge):
-                share = best_share(problem, self.atoms, self.lam, far, left.excess, limit)
-                if share == 0.0:
-                    break
-                nearby = self.bounds((1 - share) * self.lam + share * far, self.budget.deadline)
-                if nearby.status is GaugeStatus.INTERRUPTED:
-                    raise KeyboardInterrupt
-                if nearby.status is not GaugeStatus.EXACT:
-                    return gauge
-                limit = NEARER * share
-        if self.is_over(gauge):
+        """Nearby points, then the search of lam again; the gauge of lam as it is known then."""
+        left = self.unfinished[0] if self.unfinished else None
+        if can_be_relaxed(self.problem, self.budget.deadline):
+            self.try_nearby(gauge, left.excess if left is not None else UNKNOWN_EXCESS)
+        if left is None or self.is_over(gauge):
             return gauge
         return self.resumed(left, gauge)
+
+    def try_nearby(self, gauge: GaugeBounds, excess: float) -> None:
+        """Points between lam and the relaxed optimum, nearer and nearer to lam as long as their searches end."""
+        problem, budget, limit = self.problem, self.budget, 1.0
+        share_of_time = 0.2 if budget.max_nodes is None else 1.0
+        far, _ = relaxed_dual(problem, self.atoms, deadline=budget.until(share_of_time), report=self.keep)
+        while not self.is_over(gauge) and can_be_relaxed(problem, budget.deadline):
+            share = best_share(problem, self.atoms, self.lam, far, excess, limit)
+            if share == 0.0:
+                return
+            nearby = self.bounds((1 - share) * self.lam + share * far, budget.deadline)
+            if nearby.status is GaugeStatus.INTERRUPTED:
+                raise KeyboardInterrupt
+            if nearby.status is not GaugeStatus.EXACT:
+                return
+            limit = NEARER * share
 
     def resumed(self, left: Unfinished, known: GaugeBounds) -> GaugeBounds:
         """The search of the network's own lam, continued."""
@@ -235,6 +254,7 @@ class _Proof:
             deadline=self.budget.deadline,
             max_nodes=most,
             n_jobs=self.budget.n_jobs,
+            report=self.watch(self.lam),
         )
         self.keep(DualBound.at(self.problem, self.lam, gauge))
         return gauge

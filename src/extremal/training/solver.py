@@ -107,20 +107,20 @@ class Run:
 
     @property
     def bounds_are_exact(self) -> bool:
-        """Whether a search can close the gap: low rank, and not too many outputs. Elsewhere a relaxation is all."""
+        """Whether a search closes the gap on most data: low rank, and not too many outputs."""
         return self.problem.design.d <= LOW_RANK and self.problem.loss.shape[1] <= MANY_OUTPUTS
 
     @property
     def search_share(self) -> float:
-        """The share of the time limit after which the search gives way to the proof, which is short in high rank."""
+        """The share of the time limit after which the search gives way to the proof."""
         return 0.6 if self.bounds_are_exact else 0.7
 
     @property
     def least_gain(self) -> float:
         """The relative gain of a cycle below which the network counts as converged.
 
-        Where only a relaxation bounds the gap, the gap that remains is larger by orders of magnitude; by default the
-        last digits are left alone there. A time limit asks for them.
+        In high rank the gap that remains may be larger by orders of magnitude; by default the last digits are left
+        alone there, unless the proof asks for them with a violator. A time limit asks for them.
         """
         return self.tol if self.bounds_are_exact or self.time_limit is not None else max(self.tol, UNPROVABLE_GAIN)
 
