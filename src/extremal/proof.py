@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -107,8 +107,9 @@ class SideTree:
         """
         positive = np.unique(np.concatenate([leaf.positive for leaf in leaves]).astype(int))
         negative = np.unique(np.concatenate([leaf.negative for leaf in leaves]).astype(int))
-        w, slopes = np.ones((len(leaves), positive.size)), np.zeros((len(leaves), negative.size))
-        vectors = np.zeros((*slopes.shape, len(basis)))
+        w = np.ones((len(leaves), positive.size), np.float32)
+        slopes = np.zeros((len(leaves), negative.size), np.float32)
+        vectors = np.zeros((*slopes.shape, len(basis)), np.float32)
         splits: list[int] = []
         before: list[tuple[int, bool]] = []
         for at, leaf in enumerate(leaves):
@@ -135,7 +136,8 @@ class SideTree:
         )
 
 
-class Leaf(Protocol):
+@dataclass(frozen=True, eq=False)
+class Leaf:
     """A leaf of a search: its path, the undecided rows of either sign, and the multipliers of `SideTree`."""
 
     path: Sequence[int]

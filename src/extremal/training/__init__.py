@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,7 @@ from extremal.gauge import bounds_of, compile_kernels
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
+from extremal.proving import with_proof_on
 from extremal.training.atoms import Atoms
 from extremal.training.result import FitResult, Progress, Record, reporter
 from extremal.training.solver import Run, train
@@ -34,6 +36,7 @@ def fit(
     random_state: int | np.random.Generator | None = 0,
     progress: Progress = False,
     start: Network | None = None,
+    proof: bool = False,
 ) -> FitResult:
     """The two-layer ReLU network of least  sum_i w_i loss(f(x_i), y_i) + beta/2 (|W|_F^2 + |A|_F^2), any width.
 
@@ -63,6 +66,9 @@ def fit(
         True for a live line on the terminal; a callable gets every `Record`.
     start : Network, optional
         Where to start from, for example the solution for another beta.
+    proof : bool
+        Whether the certificate shall carry a proof that `extremal.verify` checks: `with_proof`, with as much time again
+        (30 s without a time_limit).
 
     Returns
     -------
@@ -80,9 +86,17 @@ def fit(
     alternating descent conditional gradient, the scheme that is refined here.
     """
     problem = Problem.from_data(X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight)
-    return fit_problem(
+    result = fit_problem(
         problem, tol=tol, time_limit=time_limit, random_state=random_state, progress=progress, start=start
     )
+    return result_with_proof(problem, result, time_limit) if proof else result
+
+
+def result_with_proof(problem: Problem, result: FitResult, time_limit: float | None) -> FitResult:
+    """The result with a proof in its certificate, and the time for that."""
+    began = time.monotonic()
+    certificate = with_proof_on(problem, result.network, result.certificate, time_limit=time_limit)
+    return replace(result, certificate=certificate, seconds=result.seconds + time.monotonic() - began)
 
 
 def fit_problem(
