@@ -98,7 +98,7 @@ def with_proof_on(
         proof, gauge = prove_optimality(problem, network, certificate, deadline=deadline, n_jobs=n_jobs)
     except KeyboardInterrupt:
         return certificate
-    gap = relative_gap(proof.primal, proof.dual)
+    gap, short = relative_gap(proof.primal, proof.dual), certificate.dual - proof.dual
     status = certificate.status
     if gap <= certificate.tol:
         status = Status.OPTIMAL
@@ -108,7 +108,7 @@ def with_proof_on(
         certificate,
         primal=proof.primal,
         dual=proof.dual,
-        search_dual=certificate.dual if certificate.dual > proof.dual else None,
+        search_dual=certificate.dual if short > 0.1 * certificate.tol * proof.primal else None,
         lam=proof.lam,
         gauge=gauge,
         status=status,
@@ -139,6 +139,8 @@ def prove_optimality(
         shown.trees,
         directions=shown.directions,
         shares=shown.shares,
+        cones=shown.cones,
+        normals=shown.normals,
     ).proved(plain_data(problem), problem.loss.target)
     values = [attained(normal.design, best, u) for u in near.T]
     size = float(np.abs(lam).max())

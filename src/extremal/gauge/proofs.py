@@ -8,15 +8,17 @@ children were not reached, or prove less than the node itself, the node is a lea
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from scipy import sparse
+from scipy.optimize import nnls
 
 from extremal.design import Array, Design
 from extremal.gauge.outputs import MANY_OUTPUTS
 from extremal.gauge.relaxation import minimised
-from extremal.gauge.search import WORK_PER_SECOND, attained, largest_sum
+from extremal.gauge.search import FAR_BELOW, WORK_PER_SECOND, largest_sum
 from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
 from extremal.gauge.tree import Node, Search, node_work
 from extremal.proof import Leaf, SideTree
@@ -24,30 +26,24 @@ from extremal.proof import Leaf, SideTree
 #: The memory for the multipliers of a tree, in bytes.
 MEMORY = 4e8
 
-#: With several outputs: directions at most for each output, and the relative gain of a new one that is worth the next.
-DIRECTIONS, GAIN = 4, 2e-3
+#: With several outputs: the grid of the directions, the distance of generators that are not told apart any more, the
+#: share of the largest height that is nothing, the most directions, and the share of the remaining time for one.
+GRID, NARROW, LOW, MOST_DIRECTIONS, SHARE = 2.0**-36, 1e-4, 1e-7, 1000, 0.1
 
-#: Squared heights and shares that are relatively smaller count as this, or as nothing.
-FLOOR = 1e-9
+#: What rounding does to the bound of a cone, relatively.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class GaugeProof:
-    """g(lam)^2 <= sum_k shares_k h_k^2 = upper^2, where the trees 2 k and 2 k + 1 bound |v_k . lam^T (Xu)_+| by h_k.
-
-    Attributes
-    ----------
-    trees : tuple of SideTree
-    directions : array of shape (c, K)
-        v_k in the columns.
-    shares : array of shape (K,)
-    upper : float
-    """
+    """g(lam) <= upper, from trees; `directions`, `shares`, `cones` and `normals` are those of `extremal.Proof`."""
 
     trees: tuple[SideTree, ...]
     directions: Array
     shares: Array
     upper: float
+    cones: Array | None = None
+    normals: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -72,29 +68,41 @@ class Options:
 def prove_gauge(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
     """The trees for lam (n, c), and what they prove; `near` (d, m) holds directions that attain it or nearly do.
 
-    With one output the bound converges to g(lam). With several it is that of the best ellipsoid around all
-    lam^T (Xu)_+ that contains what the trees know of them, which may stay above g(lam) by up to a factor sqrt(c).
+    The bound converges to g(lam), unless there are more than MANY_OUTPUTS outputs.
     """
     if lam.shape[1] == 1:
-        trees, upper = side_trees(design, lam[:, 0], near, options)
-        return GaugeProof(trees, np.eye(1), np.ones(1), upper)
+        trees, bounds = side_trees(design, lam[:, 0], near, options)
+        return GaugeProof(trees, np.eye(1), np.ones(1), max(bounds))
     return several_outputs(design, lam, near, options)
 
 
-def side_trees(design: Design, c: Array, near: Array, options: Options) -> tuple[tuple[SideTree, SideTree], float]:
-    """Trees for c and for -c, and an upper bound of max over |u| <= 1 of |c^T (Xu)_+| that both of them prove."""
+def side_trees(
+    design: Design, c: Array, near: Array, options: Options, *, together: bool = True
+) -> tuple[tuple[SideTree, SideTree], tuple[float, float]]:
+    """Trees for c and for -c, and the upper bounds of M(c) and M(-c), max over |u| <= 1 of c^T (Xu)_+, that they prove.
+
+    `together`: only the larger of the two matters.
+    """
     reduction = reduce_side(design, c)
     trivial = largest_sum(design, c[:, None])
     if reduction is None or trivial <= options.nothing:
         nothing = SideTree.trivial(design.d)
-        return (nothing, nothing), trivial
+        return (nothing, nothing), (trivial, trivial)
     sides = [Side(reduction.side.rows, s * reduction.side.weights, s * reduction.side.linear) for s in (1.0, -1.0)]
-    known = max((attained(design, c[:, None], u) for u in near.T), default=0.0)
+    known = [max((side.value(reduction.coordinates(u)) for u in near.T), default=0.0) for side in sides]
     scaled = replace(options, enough=options.enough / reduction.scale)
     found = leaves_of_relaxation if is_too_large(sides[0], options) else leaves_of_signs
-    leaves, upper = found(sides, known / reduction.scale, scaled)
+    if together:
+        leaves, bounds = found(sides, max(known), scaled)
+    else:
+        parts: list[Any] = [
+            found([side], lower, scaled.part(1 / (2 - i)))
+            for i, (side, lower) in enumerate(zip(sides, known, strict=True))
+        ]
+        leaves, bounds = ([item for part in parts for item in part[k]] for k in (0, 1))
     first, second = (assembled(reduction, part, design.d) for part in leaves)
-    return (first, second), reduction.scale * (upper + reduction.slack) * (1 + 8 * EPS)
+    above, below = (reduction.scale * (bound + reduction.slack) * (1 + 8 * EPS) for bound in bounds)
+    return (first, second), (above, below)
 
 
 def is_too_large(side: Side, options: Options) -> bool:
@@ -108,21 +116,26 @@ def assembled(reduction: Reduction, leaves: list[Leaf], d: int) -> SideTree:
     return SideTree.assemble(leaves, reduction.index, basis)
 
 
-def leaves_of_signs(sides: list[Side], lower: float, options: Options) -> tuple[list[list[Leaf]], float]:
-    """The leaves of the tree of signs for every side, and their largest bound."""
-    tol = max(options.tol, options.enough / lower - 1) if lower > 0 else options.tol
-    search = Search(sides, lower, tol=tol, keep=True)
-    with np.errstate(over="ignore"):
-        search.run(deadline=options.deadline, max_nodes=MEMORY / leaf_bytes(sides[0]), n_jobs=options.n_jobs)
-    bounds = [proved_bounds(root, side) for root, side in zip(search.roots, sides, strict=True)]
-    upper = max(proved[id(root)] for proved, root in zip(bounds, search.roots, strict=True))
+def leaves_of_signs(sides: list[Side], lower: float, options: Options) -> tuple[list[list[Leaf]], list[float]]:
+    """The leaves of the tree of signs for every side, and their largest bounds."""
+    search = Search(sides, lower, tol=options.tol, threshold=options.enough, keep=True)
+    limits: dict[str, Any] = {"max_nodes": MEMORY / leaf_bytes(sides[0]), "n_jobs": options.n_jobs}
+    search.run(deadline=options.deadline, **limits)
+    if search.is_decided:  # more than `enough` is attained, if only by rounding: now the bound itself is asked for
+        search.threshold = None
+        search.run(deadline=options.deadline, **limits)
+    proofs = [proof_of_root(root, side) for root, side in zip(search.roots, sides, strict=True)]
+    return [leaves for leaves, _ in proofs], [bound for _, bound in proofs]
+
+
+def proof_of_root(root: Node, side: Side) -> tuple[list[Leaf], float]:
+    """The leaves that prove the bound of a tree, as few as can be, and the bound."""
+    bound = proved_bounds(root, side)[id(root)]
 
     def is_leaf(node: Node) -> bool:
-        return node.children is None or (node.multipliers is not None and node.own <= upper)
+        return node.children is None or (node.multipliers is not None and node.own <= bound)
 
-    leaves = [[leaf_of(node, side) for node in root.preorder(is_leaf) if is_leaf(node)]
-              for root, side in zip(search.roots, sides, strict=True)]  # fmt: skip
-    return leaves, upper + sides[0].rounding
+    return [leaf_of(node, side) for node in root.preorder(is_leaf) if is_leaf(node)], bound + side.rounding
 
 
 def leaf_bytes(side: Side) -> float:
@@ -154,77 +167,161 @@ def leaf_of(node: Node, side: Side) -> Leaf:
                 np.zeros(k * (k - 1) // 2))  # fmt: skip
 
 
-def leaves_of_relaxation(sides: list[Side], lower: float, options: Options) -> tuple[list[list[Leaf]], float]:
+def leaves_of_relaxation(sides: list[Side], lower: float, options: Options) -> tuple[list[list[Leaf]], list[float]]:
     """For every side the whole ball as a leaf, with the multipliers of `relaxation`."""
     leaves: list[list[Leaf]] = []
-    upper = 0.0
+    uppers = []
     for i, side in enumerate(sides):
         target = max(lower * (1 + options.tol), options.enough)
-        found, _ = minimised(side, deadline=options.part(1 / (2 - i)).deadline, target=target)
+        found, _ = minimised(side, deadline=options.part(1 / (len(sides) - i)).deadline, target=target)
         y = found.split(found.best_point)
         positive, negative = np.flatnonzero(side.weights > 0), np.flatnonzero(side.weights < 0)
         vectors, nothing = y.gamma[:, None] * y.g, np.zeros((0, side.rank))
         leaves.append([Leaf([], [], positive, negative, y.w, y.s, vectors, np.zeros(0), nothing, np.zeros(0))])
-        upper = max(upper, found.certified(found.best_point))
-    return leaves, upper
+        uppers.append(found.certified(found.best_point))
+    return leaves, uppers
 
 
 def several_outputs(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
-    """Directions of the outputs and their shares: an orthonormal frame first, then where the ellipsoid is too large.
+    """Cones that cover the directions of the outputs, the one with the largest bound halved, a pair of trees each time.
 
-    The least sum_k shares_k h_k^2 with sum_k shares_k v_k v_k^T >= I is the largest tr Z with v_k^T Z v_k <= h_k^2,
-    Z >= 0: where the relaxation Z of p p^T is longest, the next direction cuts it off, a search each.
+    With very many outputs an orthonormal frame: g^2 is at most the sum of the squares of its heights.
     """
     c = lam.shape[1]
-    most = DIRECTIONS * c if c <= MANY_OUTPUTS else c
     norms = design.scaled(1.0 / design.magnitude).row_norms
-    V = np.linalg.svd((lam / (np.abs(lam).max() or 1.0)) * norms[:, None], full_matrices=True)[2].T
-    heights: list[float] = []
-    trees: list[tuple[SideTree, SideTree]] = []
-
-    def ask(v: Array) -> None:
-        pair, height = side_trees(design, lam @ v, near, replace(options.part(1 / (most - len(heights))), enough=0.0))
-        heights.append(height)
-        trees.append(pair)
-
-    for v in V.T:
-        ask(v)
-    shares, Z = np.ones(c), np.diag(np.square(heights))
-    Z = V @ Z @ V.T
-    upper = float(np.linalg.norm(heights))
-    while len(heights) < most and upper > options.enough and time.monotonic() < options.deadline:
-        v = np.linalg.eigh(Z)[1][:, -1]
-        V = np.column_stack([V, v])
-        ask(v)
-        before = upper
-        shares, Z = smallest_ellipsoid(V, np.array(heights))
-        upper = float(np.sqrt(shares @ np.square(heights)))
-        if upper > before * (1 - GAIN):
-            break
-    used = np.flatnonzero(shares > 0)
-    flat = tuple(tree for k in used for tree in trees[k])
-    return GaugeProof(flat, V[:, used], shares[used], upper * (1 + 1e-12))
+    frame = np.linalg.svd((lam / (np.abs(lam).max() or 1.0)) * norms[:, None], full_matrices=True)[2].T
+    cover = Cover(design, lam, near, options, list(np.rint(frame.T / GRID) * GRID))
+    if c > MANY_OUTPUTS:
+        return cover.of_frame()
+    cover.halve_largest()
+    return cover.proof()
 
 
-def smallest_ellipsoid(V: Array, heights: Array) -> tuple[Array, Array]:
-    """(shares, Z): the least sum_k shares_k heights_k^2 with sum_k shares_k v_k v_k^T >= I, and the dual solution Z."""
-    import clarabel
+@dataclass(eq=False)
+class Cone:
+    """A cone of output directions by the numbers of its generators, its bound |p|, and its halves."""
 
-    c, K = V.shape
-    cost = np.maximum(np.square(heights / heights.max()), FLOOR)
-    row, column = np.triu_indices(c)
-    order = np.lexsort((row, column))  # Clarabel's triangle goes by columns
-    row, column = row[order], column[order]
-    double = np.where(row == column, 1.0, np.sqrt(2.0))
-    A = sparse.csc_array(np.vstack([-np.eye(K), -(double[:, None] * V[row] * V[column])]))
-    b = np.concatenate([np.zeros(K), -(row == column).astype(float)])
-    cones = [clarabel.NonnegativeConeT(K), clarabel.PSDTriangleConeT(c)]
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    found = clarabel.DefaultSolver(sparse.csc_array((K, K)), cost, A, b, cones, settings).solve()
-    shares, z = np.maximum(found.x, 0.0), np.array(found.z)[K:] / double
-    shares[shares < FLOOR * shares.max()] = 0.0
-    shares /= np.linalg.eigvalsh((V * shares) @ V.T)[0] * (1 - 1e-12)
-    Z = np.zeros((c, c))
-    Z[row, column] = Z[column, row] = z
-    return shares, Z * heights.max() ** 2
+    generators: tuple[int, ...]
+    bound: float
+    p: Array
+    split: tuple[int, int, int] = (-1, -1, -1)
+    children: tuple[Cone, ...] = ()
+
+    def preorder(self) -> Iterator[Cone]:
+        yield self
+        for child in self.children:
+            yield from child.preorder()
+
+
+@dataclass(eq=False)
+class Cover:
+    """Cones over the directions v_0, -v_0, v_1, ... of the outputs, on which h(v) = M(lam v) is known from trees.
+
+    The directions have entries on a grid, and are halved without normalising, so that means are exact.
+    """
+
+    design: Design
+    lam: Array
+    near: Array
+    options: Options
+    frame: list[Array]
+    directions: list[Array] = field(default_factory=list)
+    heights: list[float] = field(default_factory=list)
+    trees: list[SideTree] = field(default_factory=list)
+    middles: dict[tuple[int, int], int] = field(default_factory=dict)
+    roots: list[Cone] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        moments = np.maximum(self.design.forward(self.near), 0).T @ self.lam
+        lengths = np.linalg.norm(self.near, axis=0)
+        self.lower = float(np.max(np.linalg.norm(moments, axis=1) / np.where(lengths > 0, lengths, 1.0), initial=0.0))
+        for i, v in enumerate(self.frame):
+            self.ask(v, 1 / (len(self.frame) + 1 - i))
+
+    def ask(self, v: Array, share: float) -> int:
+        """Trees for v and -v within a share of what is left of the time; returns the number of v."""
+        enough = FAR_BELOW * self.lower * float(np.linalg.norm(v))
+        # an error of the heights is magnified by narrow cones
+        tol, nothing = 0.1 * self.options.tol, LOW * self.lower
+        options = replace(self.options.part(share), tol=tol, enough=enough, nothing=nothing)
+        pair, bounds = side_trees(self.design, self.lam @ v, self.near, options, together=False)
+        self.directions.append(v)
+        self.trees += pair
+        self.heights += bounds
+        return 2 * len(self.directions) - 2
+
+    def vector(self, k: int) -> Array:
+        return (1 - 2 * (k % 2)) * self.directions[k // 2]
+
+    def cone(self, generators: tuple[int, ...]) -> Cone:
+        heights = np.array([self.heights[k] for k in generators])
+        p = shortest_normal(np.column_stack([self.vector(k) for k in generators]), heights)
+        return Cone(generators, float(np.linalg.norm(p)), p)
+
+    @property
+    def leaves(self) -> list[Cone]:
+        return [cone for root in self.roots for cone in root.preorder() if not cone.children]
+
+    def halve_largest(self) -> None:
+        """Until the largest bound is small enough, or time is up, or the edges are short."""
+        c = len(self.frame)
+        self.roots = [self.cone(tuple(2 * k + (n >> k & 1) for k in range(c))) for n in reversed(range(2**c))]
+        target = max(self.lower * (1 + self.options.tol), self.options.enough * (1 - ROUNDING))
+        while len(self.directions) < MOST_DIRECTIONS and time.monotonic() < self.options.deadline:
+            worst = max(self.leaves, key=lambda cone: cone.bound)
+            a, b, length = self.longest_edge(worst)
+            if worst.bound <= target or length < NARROW:
+                break
+            first, second = worst.generators[a], worst.generators[b]
+            middle = self.between(first, second)
+            worst.split = (a, b, middle)
+            worst.children = tuple(
+                self.cone(tuple(middle if k == place else g for k, g in enumerate(worst.generators)))
+                for place in (a, b)
+            )
+
+    def longest_edge(self, cone: Cone) -> tuple[int, int, float]:
+        """The places of two generators and their distance; those of no height need not be told apart."""
+        V = np.column_stack([self.vector(k) for k in cone.generators])
+        seen = np.array([max(self.heights[k], self.heights[k ^ 1]) for k in cone.generators]) > LOW * self.lower
+        distances = np.linalg.norm(V[:, :, None] - V[:, None, :], axis=0) * np.outer(seen, seen)
+        a, b = np.unravel_index(int(np.argmax(distances)), distances.shape)
+        return int(a), int(b), float(distances[a, b])
+
+    def between(self, i: int, j: int) -> int:
+        """The number of the mean of two generators."""
+        edge = (min(i, j), max(i, j))
+        if edge not in self.middles:
+            number = self.ask(0.5 * (self.vector(i) + self.vector(j)), SHARE)
+            self.middles[edge] = number
+            self.middles[min(i ^ 1, j ^ 1), max(i ^ 1, j ^ 1)] = number ^ 1
+        return self.middles[edge]
+
+    def of_frame(self) -> GaugeProof:
+        """The frame with equal shares."""
+        larger = np.reshape(self.heights, (-1, 2)).max(axis=1)
+        V = np.column_stack(self.directions)
+        shares = np.full(len(self.frame), 1 / np.linalg.eigvalsh(V @ V.T)[0])
+        upper = float(np.sqrt(shares @ np.square(larger))) * (1 + ROUNDING)
+        return GaugeProof(tuple(self.trees), V, shares, upper)
+
+    def proof(self) -> GaugeProof:
+        cones = [cone for root in self.roots for cone in root.preorder()]
+        leaves = self.leaves
+        return GaugeProof(
+            tuple(self.trees),
+            np.column_stack(self.directions),
+            np.ones(len(self.directions)),
+            max(leaf.bound for leaf in leaves) * (1 + ROUNDING),
+            np.array([cone.split for cone in cones]),
+            np.array([leaf.p for leaf in leaves]),
+        )
+
+
+def shortest_normal(V: Array, heights: Array) -> Array:
+    """The shortest p with V^T p >= heights; what is nearly no height counts as a little: the checker rounds."""
+    inverse = np.linalg.inv(V).T
+    size = float(heights.max()) or 1.0
+    needed = np.maximum(heights / size, LOW)
+    p = inverse @ (needed + nnls(inverse, -inverse @ needed)[0])
+    return p * float(np.max(heights / np.maximum(V.T @ p, 0.5 * LOW)))
