@@ -270,7 +270,7 @@ class Proof:
 
     def claiming(self, dual: float, primal: float) -> Proof:
         """The same proof of other numbers."""
-        return replace(self, dual=dual, primal=primal)
+        return replace(self, dual=float(dual), primal=float(primal))
 
     def arrays(self) -> dict[str, Array]:
         """The arrays of the file, with their seal."""

@@ -22,6 +22,9 @@ from extremal.proof import Proof
 #: A bound of the gauge below this fraction of beta needs no search.
 NEGLIGIBLE = 1e-12
 
+#: The tolerance of the bound of the gauge with one output and with several, in units of the certificate's.
+TIGHTER, SEVERAL = 0.003, 0.1
+
 #: Seconds for the search for a proof where nobody sets a limit.
 SECONDS = 30.0
 
@@ -128,7 +131,8 @@ def prove_optimality(
     lam = certificate.lam * (scaling.tau / scaling.scale)
     closed = certificate.gap <= certificate.tol
     enough, nothing = normal.beta if closed else 0.0, NEGLIGIBLE * normal.beta
-    options = Options(0.1 * certificate.tol, enough, nothing, deadline, n_jobs)
+    tol = certificate.tol * (TIGHTER if lam.shape[1] == 1 else SEVERAL)
+    options = Options(tol, enough, nothing, deadline, n_jobs)
     near = np.column_stack([certificate.gauge.witness, certificate.witness, network.hidden])
     shown = prove_gauge(normal.design, lam, near, options)
     best = normal.dual_point(lam, shown.upper)[0]

@@ -77,11 +77,11 @@ def prove_gauge(design: Design, lam: Array, near: Array, options: Options) -> Ga
 
 
 def side_trees(
-    design: Design, c: Array, near: Array, options: Options, *, together: bool = True
+    design: Design, c: Array, near: Array, options: Options, *, apart: tuple[float, float] | None = None
 ) -> tuple[tuple[SideTree, SideTree], tuple[float, float]]:
     """Trees for c and for -c, and the upper bounds of M(c) and M(-c), max over |u| <= 1 of c^T (Xu)_+, that they prove.
 
-    `together`: only the larger of the two matters.
+    Only the larger of the two matters, unless `apart` says for each of them what is enough.
     """
     reduction = reduce_side(design, c)
     trivial = largest_sum(design, c[:, None])
@@ -90,13 +90,13 @@ def side_trees(
         return (nothing, nothing), (trivial, trivial)
     sides = [Side(reduction.side.rows, s * reduction.side.weights, s * reduction.side.linear) for s in (1.0, -1.0)]
     known = [max((side.value(reduction.coordinates(u)) for u in near.T), default=0.0) for side in sides]
-    scaled = replace(options, enough=options.enough / reduction.scale)
     found = leaves_of_relaxation if is_too_large(sides[0], options) else leaves_of_signs
-    if together:
+    if apart is None:
+        scaled = replace(options, enough=options.enough / reduction.scale)
         leaves, bounds = found(sides, max(known), scaled)
     else:
         parts: list[Any] = [
-            found([side], lower, scaled.part(1 / (2 - i)))
+            found([side], lower, replace(options.part(1 / (2 - i)), enough=apart[i] / reduction.scale))
             for i, (side, lower) in enumerate(zip(sides, known, strict=True))
         ]
         leaves, bounds = ([item for part in parts for item in part[k]] for k in (0, 1))
@@ -130,41 +130,41 @@ def leaves_of_signs(sides: list[Side], lower: float, options: Options) -> tuple[
 
 def proof_of_root(root: Node, side: Side) -> tuple[list[Leaf], float]:
     """The leaves that prove the bound of a tree, as few as can be, and the bound."""
-    bound = proved_bounds(root, side)[id(root)]
+    proved: dict[int, float] = {}
+    for node in reversed(list(root.preorder())):
+        below = max(proved[id(child)] for child in node.children) if node.children else np.inf
+        proved[id(node)] = min(own_bound(node, side), below)
+    bound = proved[id(root)]
 
     def is_leaf(node: Node) -> bool:
-        return node.children is None or (node.multipliers is not None and node.own <= bound)
+        return node.children is None or own_bound(node, side) <= bound
 
     return [leaf_of(node, side) for node in root.preorder(is_leaf) if is_leaf(node)], bound + side.rounding
+
+
+def own_bound(node: Node, side: Side) -> float:
+    """What a node's multipliers prove, or those that hold anywhere."""
+    return min(node.own if node.multipliers is not None else np.inf, side.trivial)
+
+
+def leaf_of(node: Node, side: Side) -> Leaf:
+    """A node with its multipliers, or with those that prove the sum of the positive weights: w = 1 and s = -1."""
+    path, signs = node.path()
+    if node.multipliers is not None and node.own <= side.trivial:
+        return Leaf(path, signs, **vars(node.multipliers))
+    k, d = len(path), side.rank
+    positive, negative = np.flatnonzero(side.weights > 0), np.flatnonzero(side.weights < 0)
+    m = negative.size
+    return Leaf(
+        path, signs, positive, negative, np.ones(positive.size), -np.ones(m), np.zeros((m, d)), np.zeros(k),
+        np.zeros((k, d)), np.zeros(k * (k - 1) // 2),
+    )  # fmt: skip
 
 
 def leaf_bytes(side: Side) -> float:
     """The memory of a leaf's multipliers, roughly: for every row a number or a vector."""
     negative = float((side.weights < 0).sum())
     return 500.0 + 4 * (side.weights.size + max(negative, side.weights.size - negative) * side.rank)
-
-
-def proved_bounds(root: Node, side: Side) -> dict[int, float]:
-    """The bound that a node's own multipliers or the nodes below it prove, by the node's id."""
-    proved: dict[int, float] = {}
-    for node in reversed(list(root.preorder())):
-        below = max((proved[id(child)] for child in node.children), default=np.inf) if node.children else np.inf
-        own = node.own if node.multipliers is not None else np.inf
-        proved[id(node)] = min(own, below) if np.isfinite(min(own, below)) else side.trivial
-    return proved
-
-
-def leaf_of(node: Node, side: Side) -> Leaf:
-    """A node with its multipliers; without any, with those that hold for every row that is not mentioned."""
-    path, signs = node.path()
-    kept = node.multipliers
-    if kept is not None:
-        return Leaf(path, signs, **{name: getattr(kept, name) for name in kept.__dataclass_fields__})
-    k, d = len(path), side.rank
-    none = np.zeros(0, np.int32)
-    zeros = np.zeros(0)
-    return Leaf(path, signs, none, none, zeros, zeros, np.zeros((0, d)), np.zeros(k), np.zeros((k, d)),
-                np.zeros(k * (k - 1) // 2))  # fmt: skip
 
 
 def leaves_of_relaxation(sides: list[Side], lower: float, options: Options) -> tuple[list[list[Leaf]], list[float]]:
@@ -238,13 +238,16 @@ class Cover:
         for i, v in enumerate(self.frame):
             self.ask(v, 1 / (len(self.frame) + 1 - i))
 
-    def ask(self, v: Array, share: float) -> int:
-        """Trees for v and -v within a share of what is left of the time; returns the number of v."""
-        enough = FAR_BELOW * self.lower * float(np.linalg.norm(v))
+    def ask(self, v: Array, share: float, most: tuple[float, float] = (np.inf, np.inf)) -> int:
+        """The number of v, after searches for v and -v within a share of what is left of the time.
+
+        Heights well below the largest need not be known better than `most`, which they are known not to exceed.
+        """
+        far = FAR_BELOW * self.lower * float(np.linalg.norm(v))
         # an error of the heights is magnified by narrow cones
-        tol, nothing = 0.1 * self.options.tol, LOW * self.lower
-        options = replace(self.options.part(share), tol=tol, enough=enough, nothing=nothing)
-        pair, bounds = side_trees(self.design, self.lam @ v, self.near, options, together=False)
+        options = replace(self.options.part(share), tol=0.1 * self.options.tol, nothing=LOW * self.lower)
+        enough = (min(far, most[0]), min(far, most[1]))
+        pair, bounds = side_trees(self.design, self.lam @ v, self.near, options, apart=enough)
         self.directions.append(v)
         self.trees += pair
         self.heights += bounds
@@ -255,15 +258,16 @@ class Cover:
 
     def cone(self, generators: tuple[int, ...]) -> Cone:
         heights = np.array([self.heights[k] for k in generators])
-        p = shortest_normal(np.column_stack([self.vector(k) for k in generators]), heights)
-        return Cone(generators, float(np.linalg.norm(p)), p)
+        V = np.column_stack([self.vector(k) for k in generators])
+        p = shortest_normal(V, heights)
+        return Cone(generators, float(np.linalg.norm(p)) * float(np.max(heights / (V.T @ p))), p)
 
     @property
     def leaves(self) -> list[Cone]:
         return [cone for root in self.roots for cone in root.preorder() if not cone.children]
 
     def halve_largest(self) -> None:
-        """Until the largest bound is small enough, or time is up, or the edges are short."""
+        """Until the largest bound is small enough, or nothing is gained, or time is up, or the edges are short."""
         c = len(self.frame)
         self.roots = [self.cone(tuple(2 * k + (n >> k & 1) for k in range(c))) for n in reversed(range(2**c))]
         target = max(self.lower * (1 + self.options.tol), self.options.enough * (1 - ROUNDING))
@@ -272,13 +276,14 @@ class Cover:
             a, b, length = self.longest_edge(worst)
             if worst.bound <= target or length < NARROW:
                 break
-            first, second = worst.generators[a], worst.generators[b]
-            middle = self.between(first, second)
-            worst.split = (a, b, middle)
-            worst.children = tuple(
+            middle = self.between(worst.generators[a], worst.generators[b])
+            children = tuple(
                 self.cone(tuple(middle if k == place else g for k, g in enumerate(worst.generators)))
                 for place in (a, b)
             )
+            if max(child.bound for child in children) > worst.bound * (1 + 10 * self.options.tol):
+                break  # the search for the height of the middle was cut short
+            worst.split, worst.children = (a, b, middle), children
 
     def longest_edge(self, cone: Cone) -> tuple[int, int, float]:
         """The places of two generators and their distance; those of no height need not be told apart."""
@@ -292,7 +297,8 @@ class Cover:
         """The number of the mean of two generators."""
         edge = (min(i, j), max(i, j))
         if edge not in self.middles:
-            number = self.ask(0.5 * (self.vector(i) + self.vector(j)), SHARE)
+            most = [0.5 * (self.heights[i ^ k] + self.heights[j ^ k]) for k in (0, 1)]  # h is sublinear
+            number = self.ask(0.5 * (self.vector(i) + self.vector(j)), SHARE, (most[0], most[1]))
             self.middles[edge] = number
             self.middles[min(i ^ 1, j ^ 1), max(i ^ 1, j ^ 1)] = number ^ 1
         return self.middles[edge]
@@ -319,9 +325,9 @@ class Cover:
 
 
 def shortest_normal(V: Array, heights: Array) -> Array:
-    """The shortest p with V^T p >= heights; what is nearly no height counts as a little: the checker rounds."""
+    """Along the shortest p with V^T p >= heights; what is nearly no height counts as a little: the checker rounds."""
     inverse = np.linalg.inv(V).T
     size = float(heights.max()) or 1.0
     needed = np.maximum(heights / size, LOW)
     p = inverse @ (needed + nnls(inverse, -inverse @ needed)[0])
-    return p * float(np.max(heights / np.maximum(V.T @ p, 0.5 * LOW)))
+    return p + inverse.sum(axis=1) * float(np.max(needed - V.T @ p, initial=0.0))
