@@ -258,8 +258,8 @@ def test_sparse_data_and_lists(tmp_path):
 def test_wide_data(tmp_path):
     """Too many features for a tree: the relaxation by first-order steps is the proof, one leaf for either sign."""
     rng = np.random.default_rng(9)
-    X = rng.standard_normal((40, 80)) / 9
-    y = rng.standard_normal(40)
+    X = rng.standard_normal((80, 100)) / 10
+    y = rng.standard_normal(80)
     result = extremal.fit(X, y, beta=0.7 * extremal.beta_max(X, y), time_limit=4)
     certificate = extremal.with_proof(result.certificate, result.network, X, y, time_limit=1)
     assert round_trip(certificate, X, y, tmp_path).leaves == 2

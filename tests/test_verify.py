@@ -376,7 +376,7 @@ def test_anything_unsealed_is_rejected(cases):
         assert not extremal.verify(Raw(arrays), case.X, case.y)
 
 
-@pytest.mark.parametrize("bad", [{"beta": 0.0}, {"beta": -1.0}, {"version": 2}, {"shape": [8, 3]}, {"shape": [-8, 2]}])
+@pytest.mark.parametrize("bad", [{"beta": 0.0}, {"beta": -1.0}, {"version": 3}, {"shape": [8, 3]}, {"shape": [-8, 2]}])
 def test_impossible_numbers_are_rejected(cases, bad):
     case = cases["squared"]
     arrays = copy_of(case)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.design import Array, Design
-from extremal.gauge import bounds_of, compile_kernels
+from extremal.gauge import bounds_of, check_method, compile_kernels
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.losses import Loss
 from extremal.network import Network
@@ -202,7 +202,7 @@ class DualBound:
         return cls(value, feasible, gauge.scaled(factor))
 
     def better(self, other: DualBound) -> DualBound:
-        return other if other.value > self.value else self
+        return other if other.value >= self.value else self
 
 
 def certify(
@@ -218,6 +218,7 @@ def certify(
     time_limit: float | None = None,
     random_state: int | np.random.Generator | None = 0,
     proof: bool = False,
+    n_jobs: int = 1,
 ) -> Certificate:
     """How far a network is from the global optimum of  sum_i w_i loss + beta/2 (|W|_F^2 + |A|_F^2).
 
@@ -243,6 +244,8 @@ def certify(
     proof : bool
         Whether the certificate shall carry a proof that `extremal.verify` checks: `with_proof`, with as much time again
         (30 s without a time_limit).
+    n_jobs : int
+        Threads of the search for the upper bound.
 
     Returns
     -------
@@ -258,12 +261,12 @@ def certify(
     Pilanci & Ergen (ICML 2020) for strong duality; Wang, Lacotte & Pilanci (ICLR 2022) for the optimality check.
     """
     problem = problem_of(network, X, y, beta=beta, loss=loss, intercept=intercept, sample_weight=sample_weight)
-    certificate = certify_on(problem, network, tol=tol, time_limit=time_limit, random_state=random_state)
+    certificate = certify_on(problem, network, tol=tol, time_limit=time_limit, random_state=random_state, n_jobs=n_jobs)
     if not proof:
         return certificate
     from extremal.proving import with_proof_on
 
-    return with_proof_on(problem, network, certificate, time_limit=time_limit)
+    return with_proof_on(problem, network, certificate, time_limit=time_limit, n_jobs=n_jobs)
 
 
 def problem_of(
@@ -298,23 +301,24 @@ def certify_on(
     tol: float = 1e-6,
     time_limit: float | None = None,
     random_state: int | np.random.Generator | None = 0,
+    n_jobs: int = 1,
 ) -> Certificate:
     """`certify` for a network that belongs to the problem's design."""
+    from extremal.training.atoms import Atoms
+    from extremal.training.dual import Budget, proven_bound
+
+    check_method("auto", n_jobs)
     normal, scaling = problem.normalised()
     inside = scaling.inverse(network)
     compile_kernels()
     deadline = time.monotonic() + (10.0 if time_limit is None else time_limit)
     rng = np.random.default_rng(random_state)
+    budget = Budget(tol, deadline, n_jobs=n_jobs)
+    bound, gauge = proven_bound(normal, Atoms.from_network(inside), budget=budget, rng=rng)
     lam = normal.multiplier(inside)
-    gauge = bounds_of(normal.design, lam, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng)
-    feasible, of_feasible = lam, gauge
-    if normal.intercept:  # the dual asks for columns that sum to zero, and for the gauge of that very point
-        feasible = normal.loss.centred(lam)
-        if not np.array_equal(feasible, lam):
-            of_feasible = bounds_of(
-                normal.design, feasible, near=inside.hidden, tol=0.1 * tol, deadline=deadline, rng=rng
-            )
-    bound = DualBound.trivial(normal).better(DualBound.at(normal, feasible, of_feasible))
+    if normal.intercept and not np.array_equal(lam, normal.loss.centred(lam)):
+        # the bound belongs to a multiplier whose columns sum to zero; a better neuron is one for the network's own
+        gauge = bounds_of(normal.design, lam, near=inside.hidden, tol=0.1, deadline=time.monotonic() + 1.0, rng=rng)
     return assemble(problem, normal, scaling, network, bound, gauge.lower, gauge.witness, tol)
 
 

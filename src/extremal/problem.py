@@ -106,6 +106,8 @@ class Problem:
         t lam is feasible for 0 <= t <= beta / g(lam); D is concave, and maximised over that interval. The value is
         lowered by a bound on the rounding of its own evaluation.
         """
+        if not gauge_upper >= 0:
+            raise ValueError(f"a gauge is bounded by a nonnegative number, not {gauge_upper!r}")
         longest = self.beta / gauge_upper if gauge_upper > self.beta * 1e-3 else 1e3
 
         def value(t: float) -> float:
@@ -119,7 +121,7 @@ class Problem:
         )
         best = max((0.0, min(1.0, longest), longest, float(search.x)), key=value)
         rounding = 8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
-        return best * lam, value(best) - rounding
+        return best * lam, float(value(best) - rounding)
 
     def normalised(self, *, rotate: bool = True) -> tuple[Problem, Scaling]:
         """An equivalent problem in normal form, and the way back.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.verify import verify
-from extremal.verify.statement import PREFIX, TREE, VERSION, fingerprint, read, seal
+from extremal.verify.statement import CONES, PREFIX, TREE, VERSION, fingerprint, number_of_trees, read, seal
 
 if TYPE_CHECKING:
     from extremal.design import Array
@@ -153,6 +153,54 @@ class Leaf:
 
 
 @dataclass(frozen=True, eq=False)
+class ConeTree:
+    """A bound of f(u) = sum_i c_i (x_i . u)_+ on the unit ball: a binary tree of simplicial cones with multipliers.
+
+    In the coordinates `frame`^T u (r of them) the orthants cover the space. A cone with the rays v_1, ..., v_r is split
+    by a ray m = 2^max(s, 0) v_a + 2^max(-s, 0) v_b, without common powers of two, which replaces v_a in the first child
+    and v_b in the second. On a leaf, for rows of norm one, sum_i |c_i| = 1, and numbers t_i in [0, 1],
+
+        f(u) <= |p|   if   p . v_k >= sum_{c_i > 0} c_i (x_i . v_k)_+ - sum_{c_i < 0} t_i |c_i| x_i . v_k  for all k;
+
+    what p lacks of that is paid for. t_i is 1 where x_i . p > 0 and 0 elsewhere, but for the exceptions listed.
+
+    Attributes
+    ----------
+    frame : float64 array of shape (d, r)
+        Orthonormal columns that span the rows of nonzero weight.
+    edges : int8 array of shape (nodes,)
+        Level by level, from the 2^r orthants on (the k-th has -e_j if bit j of k is set): the number of the edge
+        (a, b) among (0, 1), (0, 2), ..., (1, 2), ...; -1 for a leaf.
+    shifts : int8 array
+        s for every node that is not a leaf.
+    vectors : float64 array of shape (leaves, r)
+        p.
+    counts : int32 array of shape (leaves,)
+        The number of exceptions of every leaf.
+    rows, t : int32, float32 arrays
+        Their rows and numbers t_i.
+    """
+
+    frame: Array
+    edges: Array
+    shifts: Array
+    vectors: Array
+    counts: Array
+    rows: Array
+    t: Array
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            array = np.ascontiguousarray(getattr(self, part.name), dtype=CONES[part.name])
+            object.__setattr__(self, part.name, array)
+
+    @property
+    def leaves(self) -> int:
+        """The number of leaves."""
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, eq=False)
 class Proof:
     """No network of any width has an objective below `dual`, and the network in here has one of at most `primal`.
 
@@ -184,7 +232,7 @@ class Proof:
         (-1, -1, -1) is a leaf. Empty if shares are used.
     normals : array of shape (leaves, c)
         p for every leaf, of any length.
-    trees : 2 K of `SideTree`
+    trees : 2 K of `SideTree` or `ConeTree`
         For +lam v_1, -lam v_1, +lam v_2, ...; rows and normals have the column of ones if there is a bias.
     hidden, output, offset : arrays of shape (d, m), (m, c), (c,)
         The network; the last row of `hidden` is the bias, if there is one.
@@ -206,7 +254,7 @@ class Proof:
     shares: Array
     cones: Array
     normals: Array
-    trees: tuple[SideTree, ...]
+    trees: tuple[SideTree | ConeTree, ...]
     hidden: Array
     output: Array
     offset: Array
@@ -219,7 +267,7 @@ class Proof:
         problem: Problem,
         network: Network,
         lam: Array,
-        trees: tuple[SideTree, ...],
+        trees: tuple[SideTree | ConeTree, ...],
         *,
         dual: float = 0.0,
         primal: float = LARGEST,
@@ -311,9 +359,7 @@ class Proof:
             raise ValueError(f"there is no proof: {', '.join(missing)} missing")
         given: dict[str, Any] = {name: _value(arrays[name]) for name in names}
         given["shape"] = tuple(int(size) for size in given["shape"])
-        count = sum(name.endswith(".splits") for name in arrays)
-        parts = [part.name for part in fields(SideTree)]
-        trees = tuple(SideTree(*(arrays[f"{k}.{name}"] for name in parts)) for k in range(count))
+        trees = tuple(_tree(arrays, k) for k in range(number_of_trees(arrays)))
         return cls(trees=trees, **given)
 
     def __str__(self) -> str:
@@ -327,6 +373,12 @@ def _plain(value: Any) -> Array:
     if array.dtype.kind == "f":
         return array.astype("<f8")
     return array.astype("<i8") if array.dtype.kind == "i" else array
+
+
+def _tree(arrays: Mapping[str, Array], k: int) -> SideTree | ConeTree:
+    """The k-th tree of a file."""
+    kind = ConeTree if f"{k}.edges" in arrays else SideTree
+    return kind(*(arrays[f"{k}.{part.name}"] for part in fields(kind)))
 
 
 def _value(array: Array) -> Any:

@@ -69,6 +69,7 @@ _proving = _options(
     click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
                  help="Stop then, with the best network so far and its valid gap."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seeds the search."),
+    click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the proof."),
     click.option("--require-gap", type=click.FloatRange(min=0), metavar="GAP",
                  help="Exit with code 4 if the proven relative gap is larger."),
     click.option("--proof", type=click.Path(dir_okay=False, writable=True), metavar="PROOF.npz",

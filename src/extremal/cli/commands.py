@@ -96,6 +96,7 @@ def certify(path: str, data: str, **options: Any) -> Report:
         tol=options["tol"],
         time_limit=options["time_limit"],
         random_state=options["seed"],
+        n_jobs=options["jobs"],
         proof=options["proof"] is not None,
     )
     return Report(
@@ -188,6 +189,8 @@ def _estimator(is_classes: bool, options: dict[str, Any]) -> Any:
 
     kind = ("ReLUClassifier" if is_classes else "ReLURegressor") + ("CV" if options["cv"] else "")
     given = {"loss": options["loss"], "alpha": options["alpha"]}
+    if not options["cv"]:
+        given["n_jobs"] = options["jobs"]
     return getattr(extremal, kind)(
         bias=options["bias"],
         fit_intercept=options["intercept"],

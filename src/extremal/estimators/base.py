@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ class ReLUEstimator(CallbackSupportMixin, BaseEstimator):
             random_state=self.random_state,
             progress=progress,
             start=start,
+            n_jobs=threads(getattr(self, "n_jobs", None)),
         )
         self._adopt(rows.expand(result))
         _warn_unless_converged(result)
@@ -214,6 +216,15 @@ def check_alpha(alpha: float) -> float:
     if not (np.isfinite(number) and number > 0):
         raise ValueError(f"alpha must be positive and finite, not {alpha!r}")
     return number
+
+
+def threads(n_jobs: int | None) -> int:
+    """scikit-learn's n_jobs as a number of threads: None is one, -1 all cores."""
+    if n_jobs is None:
+        return 1
+    if isinstance(n_jobs, bool) or n_jobs != int(n_jobs) or n_jobs == 0:
+        raise ValueError(f"n_jobs must be a nonzero integer or None, not {n_jobs!r}")
+    return int(n_jobs) if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + int(n_jobs), 1)
 
 
 def _warn_unless_converged(result: FitResult) -> None:

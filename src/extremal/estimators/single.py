@@ -114,6 +114,8 @@ class ReLURegressor(RegressionTask, _OnePenalty):
         goes on until it has converged, and the proof has about as much time again.
     random_state : int, default=0
         Seeds the search. The certified optimum does not depend on it.
+    n_jobs : int, optional
+        Threads of the proof; -1 for all cores. With one, the default, the proven gap is the same every time.
     warm_start : bool, default=False
         Whether to start from the network of the previous fit, if it has the right shape.
     verbose : bool or callable, default=False
@@ -164,6 +166,7 @@ class ReLURegressor(RegressionTask, _OnePenalty):
         tol: float = 1e-4,
         time_limit: float | None = None,
         random_state: int = 0,
+        n_jobs: int | None = None,
         warm_start: bool = False,
         verbose: Any = False,
     ) -> None:
@@ -174,6 +177,7 @@ class ReLURegressor(RegressionTask, _OnePenalty):
         self.tol = tol
         self.time_limit = time_limit
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.warm_start = warm_start
         self.verbose = verbose
 
@@ -207,6 +211,8 @@ class ReLUClassifier(ClassificationTask, _OnePenalty):
         goes on until it has converged, and the proof has about as much time again.
     random_state : int, default=0
         Seeds the search. The certified optimum does not depend on it.
+    n_jobs : int, optional
+        Threads of the proof; -1 for all cores. With one, the default, the proven gap is the same every time.
     warm_start : bool, default=False
         Whether to start from the network of the previous fit, if it has the right shape.
     verbose : bool or callable, default=False
@@ -258,6 +264,7 @@ class ReLUClassifier(ClassificationTask, _OnePenalty):
         tol: float = 1e-4,
         time_limit: float | None = None,
         random_state: int = 0,
+        n_jobs: int | None = None,
         warm_start: bool = False,
         verbose: Any = False,
     ) -> None:
@@ -268,5 +275,6 @@ class ReLUClassifier(ClassificationTask, _OnePenalty):
         self.tol = tol
         self.time_limit = time_limit
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.warm_start = warm_start
         self.verbose = verbose

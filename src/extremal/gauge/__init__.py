@@ -141,6 +141,7 @@ def bounds_of(
     method: str = "auto",
     n_jobs: int = 1,
     report: Callable[[float], None] | None = None,
+    unfinished: list | None = None,
 ) -> GaugeBounds:
     """The interval for a design of moderate scale: from below by ascent, then from above.
 
@@ -171,4 +172,5 @@ def bounds_of(
         method=method,
         n_jobs=n_jobs,
         report=report,
+        unfinished=unfinished,
     )

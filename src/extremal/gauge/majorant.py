@@ -85,61 +85,87 @@ def bound_of_multipliers(
 ) -> float:  # pragma: no cover - compiled  # fmt: skip
     """The bound of the multipliers, with an allowance for every rounding of its own evaluation.
 
-    Rows P and N with weights cp > 0 and -cn < 0, half-spaces A, f(u) = b . u + sum_P cp |z| / 2 - sum_N cn |z| / 2.
+    Rows P and N with weights cp > 0 and -cn < 0, half-spaces A, f(u) = b . u + sum_P cp |z| / 2 - sum_N cn |z| / 2, all
+    rows of norm about one. It holds for any multipliers: what |s| + |e| exceeds one by is paid for, rho is at least
+    |h|, and the bound is infinite where some w <= 0 or theta < 0, or where anything is NaN, infinite or beyond 1e100.
+
+    `size` is at least the sum of the norms of all terms of the constant, of l and of G (Frobenius). With K the number
+    of terms, G and l are right to K eps size, so is nu I - G up to eps (size + nu). Cholesky's method factors
+    a matrix that differs by at most (d + 1) eps tr(nu I - G) <= (d + 1) d eps (size + nu); products with v and norms
+    are right to d eps (size + nu) (1 + |v|)^2. `shift` is more than each of them several times over.
     """
     p, m, k, d = P.shape[0], N.shape[0], A.shape[0], P.shape[1]
     constant = 0.0
-    size = np.sqrt((b * b).sum())
+    size = np.sqrt((b * b).sum()) + 1e-280
     for i in range(p):
+        if not w[i] > 0.0:
+            return np.inf
         constant += 0.25 * cp[i] / w[i]
         size += 0.25 * cp[i] * w[i]
     linear = b.copy()
     for i in range(m):
         half = 0.5 * cn[i]
-        size += half
+        norm = 0.0
         for j in range(d):
             linear[j] -= half * slope[i] * N[i, j]
+            norm += E[i, j] * E[i, j]
+        norm = abs(slope[i]) + np.sqrt(norm)
+        constant += half * max(norm - 1.0, 0.0)
+        size += half * max(norm, 1.0)
+        if not norm < 1e100:
+            return np.inf
     G = np.dot(P.T * (0.25 * cp * w), P)
     mixed = np.dot(N.T * (0.5 * cn), E)
     for i in range(k):
-        size += 2.0 * force[i]
+        norm = 0.0
         for j in range(d):
-            linear[j] += force[i] * A[i, j]
+            norm += H[i, j] * H[i, j]
+        rho = max(force[i], np.sqrt(norm))
+        size += 2.0 * rho
+        if not (rho < 1e100 and norm < 1e200):
+            return np.inf
+        for j in range(d):
+            linear[j] += rho * A[i, j]
     mixed += np.dot(A.T, H)
     if k > 1:
         coupled = np.zeros((k, k))
         at = 0
         for i in range(k):
             for l in range(i + 1, k):
+                if not pairs[at] >= 0.0:
+                    return np.inf
                 coupled[i, l] = -pairs[at]
                 size += pairs[at]
                 at += 1
         mixed += np.dot(A.T, np.dot(coupled, A))
     size += constant
+    if not size < 1e100:
+        return np.inf
     for i in range(d):
         for j in range(d):
             G[i, j] -= 0.5 * (mixed[i, j] + mixed[j, i])
-    if not np.isfinite(size):
-        return np.inf
-    shift = (8.0 * (p + m + k * k + 8.0 * d + 64.0) + 4.0 * (d + 8.0) ** 2) * EPS * size
     for i in range(d):
         for j in range(i):
             G[i, j] = G[j, i]
     eigenvalues, Q = np.linalg.eigh(G)
     rotated = np.dot(Q.T, 0.5 * linear)
-    nu = trust_region_multiplier(eigenvalues, rotated * rotated) + 2.0 * shift
+    nu = trust_region_multiplier(eigenvalues, rotated * rotated)
+    units = (8.0 * (p + m + k * k + 8.0 * d + 64.0) + 4.0 * (d + 8.0) ** 2) * EPS
     L = np.empty((d, d))
     B = np.empty((d, d))
+    factor = 2.0
     while True:
+        nu += factor * units * (size + nu)
+        shift = units * (size + nu)
         B[:] = -G
         for i in range(d):
             B[i, i] += nu
         if is_positive_definite(B, shift, L):
             break
-        nu += 4.0 * shift
+        factor *= 2.0
     for j in range(d):
-        rotated[j] /= nu - eigenvalues[j]
+        rotated[j] /= max(nu - eigenvalues[j], shift)
     v = np.dot(Q, rotated)
     Av = np.dot(B, v)
     defect = 0.5 * linear - Av
-    return constant + nu + np.dot(v, Av) + 2.0 * np.sqrt((defect * defect).sum()) + 4.0 * shift
+    return constant + nu + np.dot(v, Av) + 2.0 * np.sqrt((defect * defect).sum()) + 4.0 * shift * max(1.0, np.dot(v, v))

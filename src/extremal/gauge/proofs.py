@@ -10,21 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
 from extremal.design import Array, Design
+from extremal.gauge.cone_proofs import best_search
 from extremal.gauge.outputs import MANY_OUTPUTS
 from extremal.gauge.relaxation import minimised
-from extremal.gauge.search import FAR_BELOW, WORK_PER_SECOND, largest_sum
+from extremal.gauge.search import CONE_RANK, FAR_BELOW, WORK_PER_SECOND, largest_sum
 from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
 from extremal.gauge.tree import Node, Search, node_work
-from extremal.proof import Leaf, SideTree
+from extremal.proof import ConeTree, Leaf, SideTree
 
 #: The memory for the multipliers of a tree, in bytes.
 MEMORY = 4e8
+
+#: In low rank, the shares of the remaining time for signs, which are quick with few rows, and then for cones.
+LOW_RANK_SHARES = (0.1, 1.0)
 
 #: With several outputs: the grid of the directions, the distance of generators that are not told apart any more, the
 #: share of the largest height that is nothing, the most directions, and the share of the remaining time for one.
@@ -38,7 +43,7 @@ ROUNDING = 1e-12
 class GaugeProof:
     """g(lam) <= upper, from trees; `directions`, `shares`, `cones` and `normals` are those of `extremal.Proof`."""
 
-    trees: tuple[SideTree, ...]
+    trees: tuple[SideTree | ConeTree, ...]
     directions: Array
     shares: Array
     upper: float
@@ -78,7 +83,7 @@ def prove_gauge(design: Design, lam: Array, near: Array, options: Options) -> Ga
 
 def side_trees(
     design: Design, c: Array, near: Array, options: Options, *, apart: tuple[float, float] | None = None
-) -> tuple[tuple[SideTree, SideTree], tuple[float, float]]:
+) -> tuple[tuple[SideTree | ConeTree, SideTree | ConeTree], tuple[float, float]]:
     """Trees for c and for -c, and the upper bounds of M(c) and M(-c), max over |u| <= 1 of c^T (Xu)_+, that they prove.
 
     Only the larger of the two matters, unless `apart` says for each of them what is enough.
@@ -90,34 +95,65 @@ def side_trees(
         return (nothing, nothing), (trivial, trivial)
     sides = [Side(reduction.side.rows, s * reduction.side.weights, s * reduction.side.linear) for s in (1.0, -1.0)]
     known = [max((side.value(reduction.coordinates(u)) for u in near.T), default=0.0) for side in sides]
-    found = leaves_of_relaxation if is_too_large(sides[0], options) else leaves_of_signs
-    if apart is None:
-        scaled = replace(options, enough=options.enough / reduction.scale)
-        leaves, bounds = found(sides, max(known), scaled)
-    else:
-        parts: list[Any] = [
-            found([side], lower, replace(options.part(1 / (2 - i)), enough=apart[i] / reduction.scale))
-            for i, (side, lower) in enumerate(zip(sides, known, strict=True))
-        ]
-        leaves, bounds = ([item for part in parts for item in part[k]] for k in (0, 1))
-    first, second = (assembled(reduction, part, design.d) for part in leaves)
-    above, below = (reduction.scale * (bound + reduction.slack) * (1 + 8 * EPS) for bound in bounds)
-    return (first, second), (above, below)
+    groups = [(sides, max(known), options.enough)]
+    if apart is not None:
+        groups = [([side], lower, enough) for side, lower, enough in zip(sides, known, apart, strict=True)]
+    trees: list[SideTree | ConeTree] = []
+    bounds: list[float] = []
+    for i, (some, lower, enough) in enumerate(groups):
+        scaled = replace(options.part(1 / (len(groups) - i)), enough=enough / reduction.scale)
+        found, uppers = trees_of(reduction, some, lower, near, scaled)
+        trees += found
+        bounds += [reduction.scale * (bound + reduction.slack) * (1 + 8 * EPS) for bound in uppers]
+    return (trees[0], trees[1]), (bounds[0], bounds[1])
 
 
-def is_too_large(side: Side, options: Options) -> bool:
-    """Whether not even the roots of the tree of signs can be afforded."""
-    return 2 * node_work(side) > WORK_PER_SECOND * max(options.deadline - time.monotonic(), 0.0)
+Trees = tuple[list[SideTree | ConeTree], list[float]]
 
 
-def assembled(reduction: Reduction, leaves: list[Leaf], d: int) -> SideTree:
-    """The tree of leaves, which speak of the rows of the reduction, in terms of the data."""
-    basis = np.eye(d) if reduction.basis is None else reduction.basis
-    return SideTree.assemble(leaves, reduction.index, basis)
+def trees_of(reduction: Reduction, sides: list[Side], lower: float, near: Array, options: Options) -> Trees:
+    """Signs, or in low rank cones where signs do not finish soon; a relaxation where data are too wide for both."""
+    if sides[0].weights.size == 0:
+        lengths = [float(np.linalg.norm(side.linear)) + side.rounding for side in sides]
+        return [SideTree.trivial(reduction.dimension) for _ in sides], lengths
+    too_large = len(sides) * node_work(*sides[0].rows.shape) > WORK_PER_SECOND * (options.deadline - time.monotonic())
+    if too_large:
+        return by_relaxation(reduction, sides, lower, options)
+    if sides[0].rank > CONE_RANK:
+        return by_signs(reduction, sides, lower, options)
+    best: Trees | None = None
+    for share in LOW_RANK_SHARES:
+        search = by_signs if best is None else partial(by_cones, near=near)
+        found = search(reduction, sides, lower, options=options.part(share))
+        best = found if best is None else min(best, found, key=lambda trees: max(trees[1]))
+        if max(best[1]) <= max(options.enough, lower * (1 + options.tol)) + 4 * sides[0].rounding:
+            break
+    assert best is not None
+    return best
 
 
-def leaves_of_signs(sides: list[Side], lower: float, options: Options) -> tuple[list[list[Leaf]], list[float]]:
-    """The leaves of the tree of signs for every side, and their largest bounds."""
+def by_cones(reduction: Reduction, sides: list[Side], lower: float, options: Options, near: Array) -> Trees:
+    """A tree of cones for every side, laid around the best direction that is known."""
+    U = [reduction.coordinates(u) for u in near.T] or [np.ones(sides[0].rank)]
+    trees: list[SideTree | ConeTree] = []
+    bounds: list[float] = []
+    for i, side in enumerate(sides):
+        found = best_search(
+            side,
+            tol=options.tol,
+            lower=max(lower, options.enough / (1 + options.tol)),
+            witness=max(U, key=side.value),
+            deadline=options.part(1 / (len(sides) - i)).deadline,
+        )
+        tree = found.tree(reduction.index, reduction.basis)
+        trees.append(tree)
+        longest = float(np.linalg.norm(tree.vectors, axis=1).max())  # no vector is shorter than the checker can use
+        bounds.append(max(found.upper, longest) + side.rounding)
+    return trees, bounds
+
+
+def by_signs(reduction: Reduction, sides: list[Side], lower: float, options: Options) -> Trees:
+    """A tree of signs for every side, from one search over all of them."""
     search = Search(sides, lower, tol=options.tol, threshold=options.enough, keep=True)
     limits: dict[str, Any] = {"max_nodes": MEMORY / leaf_bytes(sides[0]), "n_jobs": options.n_jobs}
     search.run(deadline=options.deadline, **limits)
@@ -125,7 +161,28 @@ def leaves_of_signs(sides: list[Side], lower: float, options: Options) -> tuple[
         search.threshold = None
         search.run(deadline=options.deadline, **limits)
     proofs = [proof_of_root(root, side) for root, side in zip(search.roots, sides, strict=True)]
-    return [leaves for leaves, _ in proofs], [bound for _, bound in proofs]
+    return [assembled(reduction, leaves) for leaves, _ in proofs], [bound for _, bound in proofs]
+
+
+def by_relaxation(reduction: Reduction, sides: list[Side], lower: float, options: Options) -> Trees:
+    """For every side the whole ball as a leaf, with the multipliers of `relaxation`."""
+    trees, bounds = [], []
+    for i, side in enumerate(sides):
+        target = max(lower * (1 + options.tol), options.enough)
+        found, _ = minimised(side, deadline=options.part(1 / (len(sides) - i)).deadline, target=target)
+        y = found.split(found.best_point)
+        positive, negative = np.flatnonzero(side.weights > 0), np.flatnonzero(side.weights < 0)
+        vectors, nothing = y.gamma[:, None] * y.g, np.zeros((0, side.rank))
+        leaf = Leaf([], [], positive, negative, y.w, y.s, vectors, np.zeros(0), nothing, np.zeros(0))
+        trees.append(assembled(reduction, [leaf]))
+        bounds.append(found.certified(found.best_point))
+    return trees, bounds
+
+
+def assembled(reduction: Reduction, leaves: list[Leaf]) -> SideTree | ConeTree:
+    """The tree of leaves, which speak of the rows of the reduction, in terms of the data."""
+    basis = np.eye(reduction.dimension) if reduction.basis is None else reduction.basis
+    return SideTree.assemble(leaves, reduction.index, basis)
 
 
 def proof_of_root(root: Node, side: Side) -> tuple[list[Leaf], float]:
@@ -165,21 +222,6 @@ def leaf_bytes(side: Side) -> float:
     """The memory of a leaf's multipliers, roughly: for every row a number or a vector."""
     negative = float((side.weights < 0).sum())
     return 500.0 + 4 * (side.weights.size + max(negative, side.weights.size - negative) * side.rank)
-
-
-def leaves_of_relaxation(sides: list[Side], lower: float, options: Options) -> tuple[list[list[Leaf]], list[float]]:
-    """For every side the whole ball as a leaf, with the multipliers of `relaxation`."""
-    leaves: list[list[Leaf]] = []
-    uppers = []
-    for i, side in enumerate(sides):
-        target = max(lower * (1 + options.tol), options.enough)
-        found, _ = minimised(side, deadline=options.part(1 / (len(sides) - i)).deadline, target=target)
-        y = found.split(found.best_point)
-        positive, negative = np.flatnonzero(side.weights > 0), np.flatnonzero(side.weights < 0)
-        vectors, nothing = y.gamma[:, None] * y.g, np.zeros((0, side.rank))
-        leaves.append([Leaf([], [], positive, negative, y.w, y.s, vectors, np.zeros(0), nothing, np.zeros(0))])
-        uppers.append(found.certified(found.best_point))
-    return leaves, uppers
 
 
 def several_outputs(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
@@ -227,7 +269,7 @@ class Cover:
     frame: list[Array]
     directions: list[Array] = field(default_factory=list)
     heights: list[float] = field(default_factory=list)
-    trees: list[SideTree] = field(default_factory=list)
+    trees: list[SideTree | ConeTree] = field(default_factory=list)
     middles: dict[tuple[int, int], int] = field(default_factory=dict)
     roots: list[Cone] = field(default_factory=list)
 

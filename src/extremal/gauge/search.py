@@ -67,6 +67,7 @@ class Options:
     method: str = "auto"
     n_jobs: int = 1
     report: Callable[[float], None] | None = None
+    unfinished: list[Unfinished] | None = None
 
     def until(self, share: float) -> float | None:
         """The time when a share of what remains is spent."""
@@ -81,6 +82,11 @@ class Options:
         left = np.inf if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
         nodes = np.inf if self.max_nodes is None else self.max_nodes
         return min(WORK_OF_A_NODE * nodes, WORK_PER_SECOND * left)
+
+    @property
+    def affordable_at_once(self) -> float:
+        """The multiplications that a single bound may cost, whatever the limit on their number."""
+        return replace(self, max_nodes=MOST_NODES).affordable
 
     def decided_by(self, lower: float) -> bool:
         """Whether this lower bound answers the question of the threshold."""
@@ -105,6 +111,7 @@ def upper_bounds(
     method: str = "auto",
     n_jobs: int = 1,
     report: Callable[[float], None] | None = None,
+    unfinished: list[Unfinished] | None = None,
 ) -> GaugeBounds:
     """lower <= g(lam) = max over |u| <= 1 of |lam^T (Xu)_+|_2 <= upper, with a proven upper end.
 
@@ -128,6 +135,8 @@ def upper_bounds(
         Threads of the tree of signs.
     report : callable, optional
         Is told upper bounds while they fall.
+    unfinished : list, optional
+        For one output, a tree of signs that was stopped early is added to it.
 
     Returns
     -------
@@ -138,7 +147,7 @@ def upper_bounds(
     multiplier = np.asarray(lam, dtype=np.float64).reshape(design.n, -1)
     start = np.ones(design.d) if witness is None else np.asarray(witness, dtype=np.float64)
     known = max(float(lower), attained(design, multiplier, start))
-    options = Options(tol, deadline, known, threshold, max_nodes, method, n_jobs, report)
+    options = Options(tol, deadline, known, threshold, max_nodes, method, n_jobs, report, unfinished)
     try:
         if multiplier.shape[1] > 1:
             return several_outputs(design, multiplier, options, start)
@@ -183,6 +192,7 @@ def both_sides(design: Design, c: Array, options: Options, start: Array) -> Side
     signed = [Side(side.rows, sign * side.weights, sign * side.linear) for sign in (1.0, -1.0)]
     bounds = [trivial_bound(s) for s in signed]
     methods: list[str] = []
+    search, still_open = None, []
     try:
         for i, share in ((0, 0.5), (1, 1.0)):
             current = replace(options, deadline=options.until(share))
@@ -193,16 +203,62 @@ def both_sides(design: Design, c: Array, options: Options, start: Array) -> Side
                 raise KeyboardInterrupt
         still_open = [i for i in (0, 1) if not is_settled(bounds[i], options)]
         if still_open and not (options.decided_by(options.lower) or options.method in ("cells", "cones")):
-            found, used = together([signed[i] for i in still_open], options)
+            settled = max((bounds[i].upper for i in (0, 1) if i not in still_open), default=0.0)
+            found, name, search = together([signed[i] for i in still_open], at_least(options, settled))
             for i, bound in zip(still_open, found, strict=True):
                 bounds[i] = tighter(bounds[i], bound)
-            methods += used
+            methods.append(name)
     except KeyboardInterrupt:
         bounds = [replace(bound, status=GaugeStatus.INTERRUPTED) for bound in bounds]
+    sides = in_units(reduction, bounds, ", ".join(dict.fromkeys(methods)) or "trivial")
+    if options.unfinished is not None and search is not None and search.heap:
+        options.unfinished.append(Unfinished(search, still_open, bounds, reduction, sides.method))
+    return sides
+
+
+def in_units(reduction: Reduction, bounds: list[SideBound], method: str) -> Sides:
+    """The bounds of the two sides in the units of the data."""
     uppers = [reduction.scale * (bound.upper + reduction.slack) * (1 + 8 * EPS) for bound in bounds]
     directions = [reduction.direction(bound.u) for bound in bounds]
-    name = ", ".join(dict.fromkeys(methods)) or "trivial"
-    return Sides((uppers[0], uppers[1]), directions, worst([bound.status for bound in bounds]), name)
+    return Sides((uppers[0], uppers[1]), directions, worst([bound.status for bound in bounds]), method)
+
+
+@dataclass(frozen=True, eq=False)
+class Unfinished:
+    """A tree of signs that was stopped early, and what is known of the sides besides."""
+
+    search: Search
+    open_sides: list[int]
+    bounds: list[SideBound]
+    reduction: Reduction
+    method: str
+
+    @property
+    def excess(self) -> float:
+        """What is left of the excess of the upper bound over the lower one, as a share of that of the root."""
+        search = self.search
+        return (search.upper - search.lower) / max(search.first - search.lower, 1e-300)
+
+    def resumed(
+        self,
+        design: Design,
+        lam: Array,
+        known: GaugeBounds,
+        *,
+        tol: float,
+        deadline: float | None,
+        max_nodes: float,
+        n_jobs: int,
+    ) -> GaugeBounds:
+        """What is known of the same multiplier after so many more nodes at most, from where the search stopped."""
+        search = self.search
+        status = search.run(deadline=deadline, max_nodes=search.nodes + max_nodes, n_jobs=n_jobs)
+        for i, bound in zip(self.open_sides, search.bounds(status), strict=True):
+            self.bounds[i] = replace(tighter(self.bounds[i], bound), status=status)
+        sides = in_units(self.reduction, self.bounds, self.method)
+        options = Options(tol, deadline, known.lower, None, None)
+        directions = [known.witness, *sides.directions]
+        return summary(design, lam.reshape(design.n, -1), sides.upper, directions, status, sides.method, options)
 
 
 def reduction_options(reduction: Reduction, options: Options) -> Options:
@@ -221,6 +277,12 @@ def reduction_options(reduction: Reduction, options: Options) -> Options:
         threshold=threshold,
         report=None if report is None else tell,
     )
+
+
+def at_least(options: Options, upper: float) -> Options:
+    """The options with reports that know the bound of a side which is settled."""
+    report = options.report
+    return options if report is None else replace(options, report=lambda value: report(max(value, upper)))
 
 
 def trivial_bound(side: Side) -> SideBound:
@@ -258,18 +320,20 @@ def searches_of(side: Side, work: float, options: Options) -> list[tuple[str, Ca
     return chosen
 
 
-def together(sides: list[Side], options: Options) -> tuple[list[SideBound], list[str]]:
+def together(sides: list[Side], options: Options) -> tuple[list[SideBound], str, Search | None]:
     """The tree of signs over all sides, or their relaxation where not even the roots of the tree can be afforded."""
-    work = len(sides) * node_work(sides[0])
-    if options.method == "relaxation" or (options.method == "auto" and work > options.affordable):
+    work = node_work(*sides[0].rows.shape)
+    if options.method == "relaxation" or (options.method == "auto" and len(sides) * work > options.affordable_at_once):
         bounds = [relaxed_bound(side, deadline=options.deadline, target=options.target) for side in sides]
-        return bounds, ["relaxation"]
+        return bounds, "relaxation", None
     search = Search(sides, options.lower, tol=options.tol, threshold=options.threshold)
-    nodes = np.inf if options.max_nodes is None else options.max_nodes * WORK_OF_A_NODE / node_work(sides[0])
+    nodes = (
+        np.inf if options.max_nodes is None else options.max_nodes * WORK_OF_A_NODE / node_work(*sides[0].rows.shape)
+    )
     status = search.run(
         deadline=options.deadline, max_nodes=max(nodes, 1.0), n_jobs=options.n_jobs, report=options.report
     )
-    return search.bounds(status), ["tree"]
+    return search.bounds(status), "tree", search
 
 
 def by_cells(side: Side, work: float, options: Options, start: Array) -> SideBound:

@@ -74,6 +74,11 @@ class Reduction:
     basis: Array | None
     index: Array
 
+    @property
+    def dimension(self) -> int:
+        """The number of the data's columns."""
+        return self.side.rank if self.basis is None else self.basis.shape[0]
+
     def direction(self, u: Array) -> Array:
         """A direction in the original features."""
         return u if self.basis is None else self.basis @ u
@@ -123,7 +128,8 @@ def merge_parallel(rows: Array, weights: Array) -> tuple[Side, float, Array]:
     new = np.concatenate([[True], np.linalg.norm(np.diff(along, axis=0), axis=1) > PARALLEL])
     group = np.cumsum(new) - 1
     normals = along[new]
-    slack = float(np.abs(weights) @ np.linalg.norm(along - normals[group], axis=1))
+    # the second term: sums over the rows of a line, one after the other
+    slack = float(np.abs(weights) @ np.linalg.norm(along - normals[group], axis=1)) + 2 * len(rows) * EPS
     plus = np.bincount(group, np.where(signs > 0, weights, 0.0))
     minus = np.bincount(group, np.where(signs < 0, weights, 0.0))
     flip = np.bincount(group, signs > 0) == 0

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -53,9 +54,10 @@ class Multipliers:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A side and the signs of some rows, as a chain to the root; `branch` is the row to fix next, or -1.
+    """A side and the signs of some rows, as a chain to the root.
 
-    `bound` is the smallest on the way from the root; `own` is what the multipliers prove.
+    `branch` is the row to fix next, or -1 if there is none, or if the node was not solved yet. `bound` is the smallest
+    on the way from the root; `own` is what the multipliers prove.
     """
 
     side: int
@@ -108,7 +110,7 @@ class Search:
     Attributes
     ----------
     sides : list of Side
-        The same rows with different weights; f is bounded on all of them together.
+        The same rows and different weights; f is bounded on all of them together.
     lower : float
         The best value known, attained at `u` on the side `where`.
     roots : list of Node
@@ -116,6 +118,8 @@ class Search:
         The open nodes, the largest bound first.
     closed : list of float
         For each side the largest bound of the nodes that were closed.
+    first : float
+        The bound of the roots.
     keep : bool
         Whether the multipliers are kept: those of the leaves, and of inner nodes that prove more than their children.
     """
@@ -129,18 +133,19 @@ class Search:
     where: int = -1
     nodes: int = 0
     iterations: int = 0
+    first: float = np.inf
     roots: list[Node] = field(default_factory=list)
     heap: list[tuple[float, int, Node]] = field(default_factory=list)
     closed: list[float] = field(default_factory=list)
+    pushed: int = 0
 
     def __post_init__(self) -> None:
         first, second = np.triu_indices(self.rank)
         rows = self.sides[0].rows
         self.features = rows[:, first] * rows[:, second] * np.where(first == second, 1.0, 2.0)
-        self.design = Design(rows)
         self.u = np.zeros(self.rank)
         self.roots = [Node(s, bound=side.trivial) for s, side in enumerate(self.sides)]
-        self.closed = [0.0] * len(self.sides)
+        self.gather()
 
     @property
     def rank(self) -> int:
@@ -158,10 +163,12 @@ class Search:
 
     @property
     def upper(self) -> float:
-        return max(self.upper_of(s) for s in range(len(self.sides)))
+        """The proven bound on all sides together."""
+        still = -self.heap[0][0] if self.heap else 0.0
+        return max(still, *self.closed) + self.sides[0].rounding
 
     def upper_of(self, side: int) -> float:
-        """The proven bound on one side; for both together, `upper` is faster."""
+        """The proven bound on one side."""
         still = max((node.bound for _, _, node in self.heap if node.side == side), default=0.0)
         return max(still, self.closed[side]) + self.sides[side].rounding
 
@@ -184,7 +191,7 @@ class Search:
         u, U = np.zeros(d), np.zeros((d, d))
         bound, _, iterations = interior_point(
             P, side.rows[negative], A, self.features[positive], cp, -side.weights[negative], linear,
-            self.cutoff, ACCURACY, ITERATIONS, multipliers, (u, U),
+            self.cutoff, ACCURACY if p else 0.0, ITERATIONS, multipliers, (u, U),
         )  # fmt: skip
         spread = np.sqrt(np.maximum(np.einsum("ij,ij->i", P @ U, P), 0.0))
         excess = cp * (spread - np.abs(P @ u))
@@ -202,25 +209,53 @@ class Search:
         node.own, node.multipliers = bound, multipliers
         node.forget_parent()
         node.bound = min(node.bound, bound)  # a node lies in its parent
-        self.learn(node.side, u)
-        if node.bound <= self.cutoff or node.branch < 0:
+        self.learn(node, u)
+        self.file(node, solved=True)
+
+    def file(self, node: Node, *, solved: bool) -> None:
+        """The node among the closed ones, or among the open ones; solved with no row to branch on it is closed."""
+        if node.bound <= self.cutoff or (solved and node.branch < 0):
             self.closed[node.side] = max(self.closed[node.side], node.bound)
         else:
-            heapq.heappush(self.heap, (-node.bound, self.nodes, node))
+            self.pushed += 1
+            heapq.heappush(self.heap, (-node.bound, self.pushed, node))
 
-    def learn(self, s: int, u: Array) -> None:
+    def gather(self) -> None:
+        """Open and closed nodes from the tree itself: an interrupt may have come between any two steps."""
+        self.heap, self.closed = [], [0.0] * len(self.sides)
+        stack = self.roots[::-1]
+        while stack:
+            node = stack.pop()
+            if node.children is None:
+                self.file(node, solved=False)
+            else:
+                stack += node.children[::-1]
+
+    def learn(self, node: Node, u: Array) -> None:
         """A better lower bound, from u itself or from an ascent that starts there."""
-        side = self.sides[s]
+        side = self.sides[node.side]
         directions = [u]
-        if self.nodes <= FIRST_ASCENTS or self.nodes % ASCENT_EVERY == 0:
+        last = node.branch < 0 and node.bound > self.cutoff
+        if last or self.nodes <= FIRST_ASCENTS or self.nodes % ASCENT_EVERY == 0:
             norm = float(np.linalg.norm(u))
             if norm > 1e-8:
-                climbed = ascend(self.design, side.weights[:, None], u[:, None] / norm, rounds=12, sweeps=20)
+                design, weights = self.homogeneous[node.side]
+                climbed = ascend(design, weights, u[:, None] / norm, rounds=12, sweeps=20)
                 directions += list(climbed.U.T)
         for v in directions:
             value = side.value(v)
             if value > self.lower:
-                self.lower, self.u, self.where = value, v, s
+                self.lower, self.u, self.where = value, v, node.side
+
+    @cached_property
+    def homogeneous(self) -> list[tuple[Design, Array]]:
+        """f of every side as lam^T (Xu)_+: the linear part is a pair of opposite rows."""
+        result = []
+        for side in self.sides:
+            pair = [side.linear, -side.linear] if side.linear.any() else np.zeros((0, self.rank))
+            weights = np.concatenate([side.weights, [1.0, -1.0][: len(pair)]])
+            result.append((Design(np.vstack([side.rows, pair])), weights[:, None]))
+        return result
 
     def run(
         self,
@@ -231,15 +266,20 @@ class Search:
         report: Callable[[float], None] | None = None,
     ) -> GaugeStatus:
         """Branch until all nodes are closed, or until a limit; Ctrl-C ends it with the status INTERRUPTED."""
-        pending = self.roots if self.nodes == 0 else []
         with one_thread().limit(limits=1, user_api="blas"), workers(n_jobs) as solve_all:
             try:
+                self.gather()
+                pending = [node for _, _, node in self.heap if node.branch < 0]
+                self.heap = [item for item in self.heap if item[2].branch >= 0]
+                heapq.heapify(self.heap)
                 while True:
                     for node, solved in zip(pending, solve_all(self.solve, pending), strict=True):
                         self.settle(node, solved)
+                    if self.first == np.inf:
+                        self.first = self.upper
                     self.close_small()
                     if report is not None and self.heap:
-                        report(-self.heap[0][0])
+                        report(self.upper)
                     if not self.heap:
                         return GaugeStatus.EXACT
                     if self.is_decided or self.nodes >= max_nodes or len(self.heap) > MOST_OPEN:
@@ -248,7 +288,7 @@ class Search:
                         return GaugeStatus.TIME_LIMIT
                     pending = [child for node in self.largest(n_jobs) for child in node.split()]
             except KeyboardInterrupt:
-                self.reopen(pending)
+                self.gather()
                 return GaugeStatus.INTERRUPTED
 
     def largest(self, count: int) -> list[Node]:
@@ -261,13 +301,6 @@ class Search:
                 self.closed[node.side] = max(self.closed[node.side], node.bound)
             self.heap.clear()
 
-    def reopen(self, pending: list[Node]) -> None:
-        """Nodes that were not settled count with the bounds of their parents."""
-        known = {id(node) for _, _, node in self.heap}
-        for node in pending:
-            if id(node) not in known and node.bound > self.cutoff:
-                heapq.heappush(self.heap, (-node.bound, -1 - id(node), node))
-
     def bounds(self, status: GaugeStatus) -> list[SideBound]:
         """What is known of every side."""
         result = []
@@ -277,10 +310,13 @@ class Search:
         return result
 
 
-def node_work(side: Side) -> float:
-    """Multiplications of one node, roughly: ten factorisations of the Newton matrix."""
-    order = side.rank * (side.rank + 3) / 2
-    return 10 * (side.weights.size * order**2 + order**3 / 3 + 500 * order)
+def node_work(n: int, d: int) -> float:
+    """Multiplications of a node with n rows of rank d, ten Newton steps, fitted to what it costs.
+
+    A row costs a product of order d^2 / 2, at the speed of matrix products, and many short loops.
+    """
+    order = d * (d + 3) / 2
+    return 10 * (n * (2000 + order**2 / 6) + order**3 / 20 + 2e5)
 
 
 @contextmanager

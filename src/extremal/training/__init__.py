@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.certificate import DualBound, Status, assemble
-from extremal.gauge import bounds_of, compile_kernels
+from extremal.gauge import bounds_of, check_method, compile_kernels
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
@@ -37,6 +37,7 @@ def fit(
     progress: Progress = False,
     start: Network | None = None,
     proof: bool = False,
+    n_jobs: int = 1,
 ) -> FitResult:
     """The two-layer ReLU network of least  sum_i w_i loss(f(x_i), y_i) + beta/2 (|W|_F^2 + |A|_F^2), any width.
 
@@ -69,6 +70,8 @@ def fit(
     proof : bool
         Whether the certificate shall carry a proof that `extremal.verify` checks: `with_proof`, with as much time again
         (30 s without a time_limit).
+    n_jobs : int
+        Threads of the proof; with one the answer is the same every time.
 
     Returns
     -------
@@ -87,15 +90,21 @@ def fit(
     """
     problem = Problem.from_data(X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight)
     result = fit_problem(
-        problem, tol=tol, time_limit=time_limit, random_state=random_state, progress=progress, start=start
+        problem,
+        tol=tol,
+        time_limit=time_limit,
+        random_state=random_state,
+        progress=progress,
+        start=start,
+        n_jobs=n_jobs,
     )
-    return result_with_proof(problem, result, time_limit) if proof else result
+    return result_with_proof(problem, result, time_limit, n_jobs) if proof else result
 
 
-def result_with_proof(problem: Problem, result: FitResult, time_limit: float | None) -> FitResult:
+def result_with_proof(problem: Problem, result: FitResult, time_limit: float | None, n_jobs: int) -> FitResult:
     """The result with a proof in its certificate, and the time for that."""
     began = time.monotonic()
-    certificate = with_proof_on(problem, result.network, result.certificate, time_limit=time_limit)
+    certificate = with_proof_on(problem, result.network, result.certificate, time_limit=time_limit, n_jobs=n_jobs)
     return replace(result, certificate=certificate, seconds=result.seconds + time.monotonic() - began)
 
 
@@ -108,12 +117,14 @@ def fit_problem(
     progress: Progress = False,
     start: Network | None = None,
     proof: bool = True,
+    n_jobs: int = 1,
 ) -> FitResult:
     """`fit` for a problem that is bound already; without `proof` the gap stays open, which saves its time."""
     if not tol > 0:
         raise ValueError(f"tol must be positive, not {tol!r}")
     if time_limit is not None and not time_limit > 0:
         raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+    check_method("auto", n_jobs)
     compile_kernels()
     began = time.monotonic()
     normal, scaling = problem.normalised()
@@ -126,7 +137,8 @@ def fit_problem(
 
     zero = Atoms.empty(normal.design.d, normal.loss.shape[1])
     rng = np.random.default_rng(random_state)
-    run = Run(normal, tol, time_limit, rng, record, zero, DualBound.trivial(normal), proof=proof, started=began)
+    bound = DualBound.trivial(normal)
+    run = Run(normal, tol, time_limit, rng, record, zero, bound, proof=proof, n_jobs=n_jobs, started=began)
     run.value, run.witness = zero.value(normal), np.zeros(normal.design.d)
     try:
         ended = train(run, _starting_atoms(problem, scaling, start))

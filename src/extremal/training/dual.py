@@ -1,40 +1,54 @@
 """The dual point is free: any lam with g(lam) <= beta proves a bound, not only the network's own.
 
-At the optimum g(lam) = beta, attained by every neuron, and nearly attained far around them: where that plateau is wide,
-a search for the gauge of lam does not end. The training problem over relaxed neurons (`gauge.relaxed`) has a dual point
-whose relaxed gauge is at most beta: a bound at once, and a direction. Between the two, lam_t = (1 - t) lam + t relaxed, the plateau
-is gone and the search is short; the price is D(lam) - D(lam_t), which is small for small t.
+At the optimum g(lam) = beta, attained by every neuron and nearly attained far around them, and where that plateau is
+wide a search for the gauge of lam does not end. The training problem over relaxed neurons (`gauge.relaxed`) has a dual
+point whose relaxed gauge is at most beta: a bound at once, and a direction. Between the two, on lam_t = (1 - t) lam + t
+relaxed, the plateau is gone and the search is short; the price is D(lam) - D(lam_t), which is small for small t.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from extremal.certificate import DualBound
+from extremal.certificate import DualBound, relative_gap
 from extremal.design import Array
 from extremal.gauge import bounds_of
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.gauge.relaxed import relaxed_maximisers
-from extremal.gauge.sides import Side
+from extremal.gauge.search import CONE_RANK, Unfinished
 from extremal.gauge.tree import node_work
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_columns
 from extremal.training.atoms import Atoms
 
-#: Cutting planes at most, the relative progress of the bound below which they end, and the share of the new multiplier in the next.
+#: Cutting planes at most, the relative progress of the bound below which they end, and the share of the new
+#: multiplier in the next.
 CUTS, PROGRESS, MIX = 40, 1e-3, 0.7
 
 #: Relaxed neurons that are kept although they carry nothing.
 IDLE_COLUMNS = 60
 
-#: Each point aims at this share of the gap that is known, and the last one is abandoned when it is so close to lam.
-AIM, CLOSEST = 0.4, 1e-4
+#: The share of the time for lam itself before other points are tried; the points that are compared; and how much nearer
+#: the next one is when a search has ended.
+FIRST_SHARE, SHARES, NEARER = 0.25, np.array([0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]), 0.3
 
-#: Multiplications in a second of an interior-point method.
-WORK_PER_SECOND = 2e9
+#: The relative accuracy of the relaxations that are compared.
+ROUGH = 0.01
+
+#: The first share in low rank, where the search cannot be continued.
+LOW_RANK_SHARE = 0.6
+
+#: Seconds between two reports of a falling bound.
+TOLD_EVERY = 0.5
+
+#: Multiplications in a second, and nodes that must be affordable for it to make sense: the relaxed optimum takes about
+#: twenty.
+WORK_PER_SECOND, FEW_NODES = 2e9, 40
 
 
 def relaxed_dual(problem: Problem, atoms: Atoms, *, deadline: float) -> tuple[Array, DualBound]:
@@ -77,48 +91,173 @@ def relaxed_bounds(d: int, upper: float) -> GaugeBounds:
     return GaugeBounds(0.0, upper, np.zeros(d), GaugeStatus.RELAXATION, "relaxed neurons")
 
 
-def nearby_bound(
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """What a proof may use: seconds until the deadline, cones (or what costs the same) and threads."""
+
+    tol: float
+    deadline: float
+    max_nodes: int | None = None
+    n_jobs: int = 1
+
+    def until(self, share: float) -> float:
+        """The time when a share of what remains is spent."""
+        now = time.monotonic()
+        return now + share * max(self.deadline - now, 0.0)
+
+    @property
+    def is_spent(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+
+def proven_bound(
     problem: Problem,
     atoms: Atoms,
-    lam: Array,
-    bound: DualBound,
     *,
-    tol: float,
-    deadline: float,
+    budget: Budget,
     rng: np.random.Generator,
-    max_nodes: int | None = None,
-    n_jobs: int = 1,
+    threshold: float | None = None,
     report: Callable[[DualBound], None] | None = None,
-) -> DualBound:
-    """The best bound from dual points between the network's lam and that of the relaxation, for one output.
+) -> tuple[DualBound, GaugeBounds]:
+    """The best lower bound on the optimum within the budget, and what is known of the gauge of the network's own lam.
 
-    The first point is chosen so that its own D leaves AIM of the known gap; where the search for its gauge ends, the next
-    one is closer to lam, and so on until the deadline.
+    The gauge of lam comes first. If its search does not end, the rest of the time goes to a point lam_t near it, and
+    to nearer ones as long as their searches end; or, where no point promises more, to lam itself again. A direction in
+    which |lam^T (Xu)_+| exceeds the threshold ends it all. After Ctrl-C the gauge's status is INTERRUPTED, the bound
+    is valid.
     """
-    value = atoms.value(problem)
-    if not can_be_relaxed(problem, deadline):
-        return bound
-    far, found = relaxed_dual(problem, atoms, deadline=time.monotonic() + 0.3 * (deadline - time.monotonic()))
-    best = bound.better(found)
-    while time.monotonic() < deadline and value - best.value > tol * value:
-        share = share_for(problem, lam, far, value - AIM * (value - best.value))
-        if share < CLOSEST:
-            break
-        point = (1 - share) * lam + share * far
-        gauge = bounds_of(
-            problem.design, point, near=atoms.U, tol=0.1 * tol, deadline=deadline, rng=rng, max_nodes=max_nodes,
-            n_jobs=n_jobs,
-        )  # fmt: skip
-        new = DualBound.at(problem, point, gauge)
-        gained = new.value - best.value > 0.1 * (value - best.value)
-        best = best.better(new)
-        if report is not None:
-            report(best)
-        if gauge.status is GaugeStatus.INTERRUPTED:
-            raise KeyboardInterrupt
-        if gauge.status is not GaugeStatus.EXACT or not gained:
-            break
-    return best
+    proof = _Proof(problem, atoms, budget, rng, report)
+    gauge = proof.of_lam(threshold)
+    try:
+        if not proof.is_over(gauge, threshold):
+            gauge = proof.go_on(gauge)
+    except KeyboardInterrupt:
+        gauge = replace(gauge, status=GaugeStatus.INTERRUPTED)
+    return proof.best, gauge
+
+
+class _Proof:
+    """The best bound so far, and what it takes to improve it."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        atoms: Atoms,
+        budget: Budget,
+        rng: np.random.Generator,
+        report: Callable[[DualBound], None] | None,
+    ) -> None:
+        self.problem, self.atoms, self.budget, self.rng, self.report = problem, atoms, budget, rng, report
+        self.lam = dual_of(problem, atoms.outputs(problem.design))
+        self.value = atoms.value(problem)
+        self.best = DualBound.trivial(problem)
+        self.unfinished: list[Unfinished] = []
+        self.told = -np.inf
+
+    def keep(self, bound: DualBound) -> None:
+        self.best = self.best.better(bound)
+        if self.report is not None:
+            self.report(self.best)
+
+    def is_over(self, gauge: GaugeBounds, threshold: float | None = None) -> bool:
+        """Whether the gap is closed, the time is spent, a violator is known, or somebody lost patience."""
+        violated = threshold is not None and gauge.lower > threshold
+        closed = relative_gap(self.value, self.best.value) <= self.budget.tol
+        return closed or violated or self.budget.is_spent or gauge.status is GaugeStatus.INTERRUPTED
+
+    def bounds(self, lam: Array, deadline: float, **options: Any) -> GaugeBounds:
+        """What can be found out about the gauge of lam; the bound that it proves is kept."""
+        found = bounds_of(
+            self.problem.design,
+            lam,
+            near=self.atoms.U,
+            tol=0.1 * self.budget.tol,
+            deadline=deadline,
+            rng=self.rng,
+            max_nodes=self.budget.max_nodes,
+            n_jobs=self.budget.n_jobs,
+            report=self.watch(lam),
+            **options,
+        )
+        self.keep(DualBound.at(self.problem, lam, found))
+        return found
+
+    def watch(self, lam: Array) -> Callable[[float], None] | None:
+        """Tells what falling upper bounds of the gauge prove, now and then."""
+        if self.report is None:
+            return None
+
+        def tell(upper: float) -> None:
+            if time.monotonic() > self.told + TOLD_EVERY:
+                self.told = time.monotonic()
+                known = GaugeBounds(0.0, upper, np.zeros(self.problem.design.d), GaugeStatus.TIME_LIMIT, "tree")
+                self.keep(DualBound.at(self.problem, lam, known))
+
+        return tell
+
+    def of_lam(self, threshold: float | None) -> GaugeBounds:
+        """The gauge of the network's own lam, for a first share of the time if it can be continued later."""
+        share = 1.0
+        if can_be_relaxed(self.problem, self.budget.deadline):
+            share = FIRST_SHARE if self.problem.design.d > CONE_RANK else LOW_RANK_SHARE
+        return self.bounds(self.lam, self.budget.until(share), threshold=threshold, unfinished=self.unfinished)
+
+    def go_on(self, gauge: GaugeBounds) -> GaugeBounds:
+        """Nearby points, or the search of lam again; the gauge of lam as it is known then."""
+        if not self.unfinished:
+            return gauge
+        problem, left, limit = self.problem, self.unfinished[0], 1.0
+        if can_be_relaxed(problem, self.budget.deadline):
+            far, found = relaxed_dual(problem, self.atoms, deadline=self.budget.until(0.2))
+            self.keep(found)
+            while not self.is_over(gauge):
+                share = best_share(problem, self.atoms, self.lam, far, left.excess, limit)
+                if share == 0.0:
+                    break
+                nearby = self.bounds((1 - share) * self.lam + share * far, self.budget.deadline)
+                if nearby.status is GaugeStatus.INTERRUPTED:
+                    raise KeyboardInterrupt
+                if nearby.status is not GaugeStatus.EXACT:
+                    return gauge
+                limit = NEARER * share
+        if self.is_over(gauge):
+            return gauge
+        return self.resumed(left, gauge)
+
+    def resumed(self, left: Unfinished, known: GaugeBounds) -> GaugeBounds:
+        """The search of the network's own lam, continued."""
+        most = np.inf if self.budget.max_nodes is None else left.search.nodes
+        gauge = left.resumed(
+            self.problem.design,
+            self.lam,
+            known,
+            tol=0.1 * self.budget.tol,
+            deadline=self.budget.deadline,
+            max_nodes=most,
+            n_jobs=self.budget.n_jobs,
+        )
+        self.keep(DualBound.at(self.problem, self.lam, gauge))
+        return gauge
+
+
+def best_share(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: float, limit: float) -> float:
+    """The t <= limit for which a search of lam_t as long as that of lam promises most; 0 if lam itself does.
+
+    At every point of the way the relaxation at the root bounds the gauge, and the neurons bound it from below; a
+    search as long is expected to leave the same share `excess` of what is between them.
+    """
+    hidden = np.maximum(problem.design.forward(atoms.U), 0)
+    shares = np.concatenate([[0.0], limit * SHARES])
+
+    def promised(t: float) -> float:
+        point = (1 - t) * lam + t * far
+        lower = float(np.abs(point.T @ hidden).max(initial=0.0))
+        upper = relaxed_maximisers(problem.design, point[:, 0], accuracy=ROUGH)[0]
+        return problem.dual_point(point, lower + excess * max(upper - lower, 0.0))[1]
+
+    values = np.array([promised(t) for t in shares])
+    best = int(np.argmax(values))
+    return float(shares[best])
 
 
 def can_be_relaxed(problem: Problem, deadline: float) -> bool:
@@ -126,20 +265,4 @@ def can_be_relaxed(problem: Problem, deadline: float) -> bool:
     design = problem.design
     if problem.loss.shape[1] > 1 or design.d < 2:
         return False
-    side = Side(np.empty((design.n, design.d)), np.empty(design.n), np.empty(design.d))
-    return 20 * node_work(side) < WORK_PER_SECOND * (deadline - time.monotonic())
-
-
-def share_for(problem: Problem, lam: Array, far: Array, target: float) -> float:
-    """The largest share t of `far` with D((1 - t) lam + t far) >= target, by bisection: D is concave along the way."""
-
-    def reaches(t: float) -> bool:
-        return problem.loss.dual_value((1 - t) * lam + t * far) >= target
-
-    if reaches(1.0):
-        return 1.0
-    low, high = 0.0, 1.0
-    while high - low > 1e-3 * high and high > 0.1 * CLOSEST:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if reaches(middle) else (low, middle)
-    return low
+    return FEW_NODES * node_work(design.n, design.d) < WORK_PER_SECOND * (deadline - time.monotonic())

@@ -10,12 +10,13 @@ import numpy as np
 
 from extremal.certificate import DualBound, Status, relative_gap
 from extremal.design import Array
-from extremal.gauge import GaugeStatus, bounds_of
+from extremal.gauge import GaugeStatus
 from extremal.gauge.ascent import Candidates, ascend, distinct, random_starts
 from extremal.gauge.outputs import MANY_OUTPUTS
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_amplitudes
 from extremal.training.atoms import Atoms
+from extremal.training.dual import Budget, proven_bound
 from extremal.training.newton import (
     MOST_DAMPING,
     evaluate,
@@ -39,9 +40,9 @@ LEVEL_ROUNDS = 5
 ROUNDING = 1e-13
 #: A cycle that gains less than this fraction ends the search by default where the gap cannot be closed.
 UNPROVABLE_GAIN = 1e-5
-#: Without a time limit a proof may split so many cones for each sign, and take so many seconds at the least; and by a
-#: relaxation, which is soon as good as it gets.
-PROOF_NODES, LONGEST_PROOF, LONGEST_RELAXATION = 150_000, 30.0, 5.0
+#: Without a time limit a search of the proof may split so many cones for each sign, or as many signs as cost the same,
+#: and the proof may take so many seconds at the least.
+PROOF_NODES, LONGEST_PROOF = 150_000, 30.0
 #: Newton steps from a fine level to the ties and from the coarsest one, roughly; multiplications in a second of one.
 STEPS_DOWN, PATH_STEPS, WORK_PER_SECOND = 20, 60, 4e10
 #: Up to this rank a search closes the gap on most data; beyond, the tree of signs may or may not.
@@ -81,6 +82,7 @@ class Run:
     violation: float = -1.0
     witness: Array = field(default_factory=lambda: np.zeros(0))
     proof: bool = True
+    n_jobs: int = 1
     settled: bool = False
     step_seconds: float = 0.0
     last_step: float = field(default_factory=time.monotonic)
@@ -111,7 +113,7 @@ class Run:
     @property
     def search_share(self) -> float:
         """The share of the time limit after which the search gives way to the proof, which is short in high rank."""
-        return 0.6 if self.bounds_are_exact else 0.8
+        return 0.6 if self.bounds_are_exact else 0.7
 
     @property
     def least_gain(self) -> float:
@@ -359,30 +361,29 @@ def add_smoothed_violators(run: Run, atoms: Atoms, delta: float) -> Atoms:
 
 
 def prove(run: Run, *, stop_at_violators: bool) -> bool:
-    """Bound the gauge at the best network's multiplier from above; whether the gap is closed.
+    """Bound the optimum from below, starting with the gauge of the best network's lam; whether the gap is closed.
 
     The search may stop at the first violator: good enough for the next neuron, but the bound is then a poor one.
     """
     problem = run.problem
-    lam = run.best.multiplier(problem)
-    if problem.intercept:
-        lam = problem.loss.centred(lam)
     if run.time_limit is None:  # counting cones instead of seconds gives the same answer on a busy machine
-        least, share = (LONGEST_PROOF, 2.0) if run.bounds_are_exact else (LONGEST_RELAXATION, 1.0)
-        remaining, max_nodes = max(least, share * run.elapsed()), PROOF_NODES
+        remaining, max_nodes = max(LONGEST_PROOF, 2 * run.elapsed()), PROOF_NODES
     else:
         remaining, max_nodes = run.time_limit - run.elapsed(), None
-    gauge = bounds_of(
-        problem.design,
-        lam,
-        near=run.best.U,
-        tol=0.1 * run.tol,
-        deadline=time.monotonic() + max(remaining, 0.0),
+
+    def report(bound: DualBound) -> None:
+        run.bound = run.bound.better(bound)
+        run.tell("prove")
+
+    bound, gauge = proven_bound(
+        problem,
+        run.best,
+        budget=Budget(run.tol, time.monotonic() + max(remaining, 0.0), max_nodes, run.n_jobs),
         rng=run.rng,
         threshold=problem.beta * (1 + run.least_violation) if stop_at_violators else None,
-        max_nodes=max_nodes,
+        report=report,
     )
-    run.bound = run.bound.better(DualBound.at(problem, lam, gauge))
+    run.bound = run.bound.better(bound)
     run.violation, run.witness = gauge.lower / problem.beta - 1, gauge.witness
     run.tell("prove")
     if gauge.status is GaugeStatus.INTERRUPTED:

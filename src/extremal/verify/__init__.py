@@ -6,8 +6,9 @@ A proof claims, for data X (n, d) and y, that no two-layer ReLU network of any w
 
 below `dual`, and that the network in it has an objective of at most `primal`. By weak duality the first follows from
 a matrix lam (n, c) in the domain of the conjugate with g(lam) = max over |u| <= 1 of |lam^T (Xu)_+| <= beta: then
-D(lam) = -loss*(-lam) is such a number. An upper bound of g comes from trees of half-spaces whose leaves carry
-multipliers. Whatever the multipliers are, they give a bound: the checker trusts no number of the file.
+D(lam) = -loss*(-lam) is such a number. An upper bound of g comes from trees of half-spaces, or of simplicial cones,
+whose leaves carry multipliers. Whatever the multipliers are, they give a bound: the checker trusts no number of the
+file.
 
 Every step is derived in docs/rigour.md. The arithmetic is IEEE double precision with a priori error bounds for the
 leaves and the network's outputs, and 50 decimal digits or exact fractions for the rest.
@@ -126,7 +127,7 @@ def verdict_on(s: SimpleNamespace, X: Array, target: Array) -> Verdict:
         raise Rejected(f"the proof claims the bound {s.dual!r}, and only {float(dual)!r} follows from it")
     if primal > Decimal(s.primal) * (1 + CLAIM):
         raise Rejected(f"the network is claimed to have objective {s.primal!r}, and it has {float(primal)!r}")
-    return Verdict(True, "", below(dual), above(primal), sum(len(tree.w) for tree in s.trees), setting_of(s))
+    return Verdict(True, "", below(dual), above(primal), sum(len(tree.vectors) for tree in s.trees), setting_of(s))
 
 
 def setting_of(s: SimpleNamespace) -> str:

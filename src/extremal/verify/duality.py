@@ -21,6 +21,7 @@ from extremal.verify.arithmetic import (
     to_digits,
     total,
 )
+from extremal.verify.cone_leaves import cone_bound
 from extremal.verify.leaves import side_bound
 
 
@@ -36,7 +37,7 @@ def gauge_bound(s: SimpleNamespace, exponents: Array, rows: Array) -> Decimal:
     heights: list[Decimal] = []
     for k in range(len(s.shares)):
         weights = lam @ s.directions[:, k]
-        bounds = side_bound(rows, weights, s.trees[2 * k]), side_bound(rows, -weights, s.trees[2 * k + 1])
+        bounds = tree_bound(rows, weights, s.trees[2 * k]), tree_bound(rows, -weights, s.trees[2 * k + 1])
         require(np.isfinite(bounds).all(), "the multipliers of a leaf give no finite bound")
         heights += [Decimal(bound) + Decimal(float(slack[k])) for bound in bounds]
     if len(s.cones):
@@ -88,6 +89,11 @@ def height_on_cone(p: list[Decimal], V: list[list[Fraction]], heights: list[Deci
     return stretch * total(a * a for a in p).sqrt() * (1 + SLACK)
 
 
+def tree_bound(rows: Array, weights: Array, tree: SimpleNamespace) -> float:
+    """The bound of one side by a tree of either kind."""
+    return (cone_bound if hasattr(tree, "edges") else side_bound)(rows, weights, tree)
+
+
 def deficit(directions: Array, shares: Array) -> Decimal:
     """r >= 0 with sum_k shares_k v_k v_k^T >= (1 - r) I, from any factor R: r = |I + R R^T - the sum|_F."""
     c = len(directions)
@@ -129,7 +135,8 @@ def repaired(s: SimpleNamespace, exponents: Array, rows: Array, y: list) -> tupl
     free intercept, by one row with room in the domain.
     """
     lam, moved = fractions(s.lam), Decimal(0)
-    length = [Decimal(2) ** int(e) * Decimal(rows.shape[1]).sqrt() for e in exponents]
+    root = Decimal(rows.shape[1]).sqrt()
+    length = [Decimal(2) ** int(e) * root * int(row.any()) for e, row in zip(exponents, rows, strict=True)]
     if s.loss == "softmax":
         for i, row in enumerate(lam):
             defect = sum(row, Fraction(0))

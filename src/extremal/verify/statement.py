@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from extremal.verify.arithmetic import Array, Rejected, require
 
-VERSION = 1
+VERSION = 2
 #: Arrays with these names are the proof; a file may hold others.
 PREFIX = "proof."
 LOSSES = ("squared", "huber", "logistic", "squared_hinge", "softmax")
@@ -29,6 +29,11 @@ TREE = {
     "splits": "<i4", "extra": "<f8", "positive": "<i4", "negative": "<i4", "w": "<f4", "slopes": "<f4",
     "vectors": "<f4", "forces": "<f4", "pulls": "<f4", "pairs": "<f4",
 }  # fmt: skip
+CONES = {
+    "frame": "<f8", "edges": "|i1", "shifts": "|i1", "vectors": "<f8", "counts": "<i4", "rows": "<i4", "t": "<f4",
+}  # fmt: skip
+#: The sphere of r dimensions has 2^r orthants to begin with.
+LARGEST_RANK = 8
 
 
 def read(path: str | Path) -> dict[str, Array]:
@@ -64,8 +69,9 @@ def fingerprint(matrix: Array) -> str:
 
 def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
     """The fields of `extremal.proof.Proof`, every array of the right type and shape, finite, and in its range."""
-    count = sum(name.endswith(".splits") for name in arrays)
-    types = TYPES | {f"{k}.{name}": kind for k in range(count) for name, kind in TREE.items()}
+    count = number_of_trees(arrays)
+    kinds = [CONES if f"{k}.edges" in arrays else TREE for k in range(count)]
+    types = TYPES | {f"{k}.{name}": kind for k, parts in enumerate(kinds) for name, kind in parts.items()}
     require(set(arrays) == set(types), "it lacks arrays, or has some that do not belong")
     for name, kind in types.items():
         dtype = arrays[name].dtype
@@ -87,12 +93,10 @@ def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
         require(arrays[name].shape == shapes.get(name, ()), f"{name} has the wrong shape")
     require(c > 0 and count == 2 * K > 0, "its trees are not two for every direction")
     s = SimpleNamespace(**{name: arrays[name] if name in shapes else arrays[name].item() for name in TYPES})
-    s.shape, s.trees = (n, d), [SimpleNamespace(**{name: arrays[f"{k}.{name}"] for name in TREE}) for k in range(count)]
+    parts = [{name: arrays[f"{k}.{name}"] for name in kind} for k, kind in enumerate(kinds)]
+    s.shape, s.trees = (n, d), [SimpleNamespace(**part) for part in parts]
     for tree in s.trees:
-        flat = all(part.ndim == 1 for part in (tree.splits, tree.positive, tree.negative, tree.forces, tree.pairs))
-        right = tree.extra.shape[1:] == tree.pulls.shape[1:] == (columns,) and tree.w.shape[1:] == tree.positive.shape
-        right &= tree.slopes.shape[1:] == tree.negative.shape and tree.vectors.shape == (*tree.slopes.shape, columns)
-        require(flat and right, "a tree has arrays of the wrong shape")
+        require(is_well_formed(tree, columns), "a tree has arrays of the wrong shape")
     require(s.loss in LOSSES, f"the loss {s.loss!r} is not known here")
     outputs = c > 1 if s.loss == "softmax" else c == 1 or s.loss in ("squared", "huber")
     require(outputs, "this loss has another number of outputs")
@@ -101,6 +105,24 @@ def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
     require((s.shares >= 0).all() and (np.abs(s.directions) <= 1).all(), "shares or directions are out of range")
     require(s.intercept or not s.offset.any(), "the network has an intercept that the model lacks")
     return s
+
+
+def number_of_trees(names: Iterable[str]) -> int:
+    """The number of trees in a file with arrays of these names."""
+    return sum(name.endswith((".splits", ".edges")) for name in names)
+
+
+def is_well_formed(tree: SimpleNamespace, columns: int) -> bool:
+    """Whether the arrays of a tree have shapes that fit together."""
+    if hasattr(tree, "edges"):
+        flat = all(part.ndim == 1 for part in (tree.edges, tree.shifts, tree.counts, tree.rows, tree.t))
+        r = tree.frame.shape[1] if tree.frame.ndim == 2 else 0
+        right = 0 < r <= LARGEST_RANK and len(tree.frame) == columns and tree.vectors.shape[1:] == (r,)
+        return flat and right
+    flat = all(part.ndim == 1 for part in (tree.splits, tree.positive, tree.negative, tree.forces, tree.pairs))
+    right = tree.extra.shape[1:] == tree.pulls.shape[1:] == (columns,) and tree.w.shape[1:] == tree.positive.shape
+    right &= tree.slopes.shape[1:] == tree.negative.shape and tree.vectors.shape == (*tree.slopes.shape, columns)
+    return flat and right
 
 
 def data_of(s: SimpleNamespace, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
