@@ -217,7 +217,7 @@ def problems(draw):
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(problems())
 def test_any_small_problem(tmp_path_factory, case):
     X, y, loss, weight, bias, intercept, fraction = case

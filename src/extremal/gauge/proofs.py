@@ -7,10 +7,12 @@ children were not reached, or prove less than the node itself, the node is a lea
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ LOW_RANK_SHARES = (0.1, 1.0)
 
 #: With several outputs: the grid of the directions, the distance of generators that are not told apart any more, the
 #: share of the largest height that is nothing, the most directions, and the share of the remaining time for one.
-GRID, NARROW, LOW, MOST_DIRECTIONS, SHARE = 2.0**-36, 1e-4, 1e-7, 1000, 0.1
+GRID, NARROW, LOW, MOST_DIRECTIONS, SHARE = 2.0**-36, 1e-4, 1e-7, 3000, 0.1
 
 #: What rounding does to the bound of a cone, relatively.
 ROUNDING = 1e-12
@@ -304,28 +306,29 @@ class Cover:
         p = shortest_normal(V, heights)
         return Cone(generators, float(np.linalg.norm(p)) * float(np.max(heights / (V.T @ p))), p)
 
-    @property
-    def leaves(self) -> list[Cone]:
-        return [cone for root in self.roots for cone in root.preorder() if not cone.children]
-
     def halve_largest(self) -> None:
         """Until the largest bound is small enough, or nothing is gained, or time is up, or the edges are short."""
         c = len(self.frame)
         self.roots = [self.cone(tuple(2 * k + (n >> k & 1) for k in range(c))) for n in reversed(range(2**c))]
+        heap = [(-cone.bound, i, cone) for i, cone in enumerate(self.roots)]
+        heapq.heapify(heap)
+        number = count(len(heap))
         target = max(self.lower * (1 + self.options.tol), self.options.enough * (1 - ROUNDING))
         while len(self.directions) < MOST_DIRECTIONS and time.monotonic() < self.options.deadline:
-            worst = max(self.leaves, key=lambda cone: cone.bound)
+            worst = heap[0][2]
             a, b, length = self.longest_edge(worst)
             if worst.bound <= target or length < NARROW:
                 break
             middle = self.between(worst.generators[a], worst.generators[b])
-            children = tuple(
+            halves = tuple(
                 self.cone(tuple(middle if k == place else g for k, g in enumerate(worst.generators)))
                 for place in (a, b)
             )
-            if max(child.bound for child in children) > worst.bound * (1 + 10 * self.options.tol):
+            if max(half.bound for half in halves) > worst.bound * (1 + 10 * self.options.tol):
                 break  # the search for the height of the middle was cut short
-            worst.split, worst.children = (a, b, middle), children
+            worst.split, worst.children = (a, b, middle), halves
+            heapq.heapreplace(heap, (-halves[0].bound, next(number), halves[0]))
+            heapq.heappush(heap, (-halves[1].bound, next(number), halves[1]))
 
     def longest_edge(self, cone: Cone) -> tuple[int, int, float]:
         """The places of two generators and their distance; those of no height need not be told apart."""
@@ -355,7 +358,7 @@ class Cover:
 
     def proof(self) -> GaugeProof:
         cones = [cone for root in self.roots for cone in root.preorder()]
-        leaves = self.leaves
+        leaves = [cone for cone in cones if not cone.children]
         return GaugeProof(
             tuple(self.trees),
             np.column_stack(self.directions),
