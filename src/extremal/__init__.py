@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from extremal.network import Network
     from extremal.problem import Problem
     from extremal.proof import Proof, SideTree
+    from extremal.proving import with_proof
     from extremal.stationarity import Stationarity, stationarity
     from extremal.training import FitResult, Record, beta_max, fit, path
     from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
@@ -83,6 +84,7 @@ _ROOM_OF = {
     "scenario_size": "arrangements",
     "stationarity": "stationarity",
     "verify": "verify",
+    "with_proof": "proving",
 }
 _SUBMODULES = ("closed_forms", "datasets", "losses", "plotting", "programs")
 
@@ -134,6 +136,7 @@ __all__ = [
     "scenario_size",
     "stationarity",
     "verify",
+    "with_proof",
 ]
 
 

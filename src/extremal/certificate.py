@@ -82,7 +82,9 @@ class Certificate:
     tol : float
         The relative gap that was asked for.
     proof : Proof, optional
-        What `extremal.verify` needs to check it, if that was asked for.
+        What `extremal.verify` needs to check it, if that was asked for. `primal` and `dual` are then what it proves.
+    search_dual : float, optional
+        The lower bound that the search found, where its proof shows less.
     """
 
     primal: float
@@ -97,6 +99,7 @@ class Certificate:
     loss: str
     tol: float
     proof: Proof | None = None
+    search_dual: float | None = None
 
     @property
     def gap(self) -> float:
@@ -113,7 +116,18 @@ class Certificate:
                 f"violation of g <= beta     {self.violation:.1e}",
                 f"gauge method               {self.gauge.method}",
                 f"status                     {self.status.value}",
+                *([] if self.search_dual is None else [f"proof                      {self.shortfall}"]),
             ]
+        )
+
+    @property
+    def shortfall(self) -> str:
+        """By how much the proof falls short of the search, in words; empty if it does not."""
+        if self.search_dual is None:
+            return ""
+        return (
+            f"shows less than the search found: no network can be below {self.search_dual:.10g}, a gap of "
+            f"{relative_gap(self.primal, self.search_dual):.2e}; a longer time_limit may close the difference"
         )
 
     def save(self, path: str | Path, *, proof: bool = False) -> None:
@@ -129,20 +143,15 @@ class Certificate:
                 "this certificate has no proof; get one with certify(..., proof=True) or fit(..., proof=True)"
             )
         arrays = self.proof.named_arrays() if proof and self.proof is not None else {}
+        if self.search_dual is not None:
+            arrays["search_dual"] = np.array(self.search_dual)
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         texts = {"status": self.status.name, "loss": self.loss, "gauge_status": self.gauge.status.name}
-        (np.savez_compressed if proof else np.savez)(
-            path,
-            **arrays,
-            lam=self.lam,
-            witness=self.witness,
-            gauge_lower=self.gauge.lower,
-            gauge_upper=self.gauge.upper,
-            gauge_witness=self.gauge.witness,
-            gauge_method=np.array(self.gauge.method),
-            **{name: np.array(value) for name, value in numbers.items()},  # type: ignore[arg-type]
-            **{name: np.array(value) for name, value in texts.items()},  # type: ignore[arg-type]
-        )
+        gauge = {name: getattr(self.gauge, name) for name in ("lower", "upper", "witness", "method")}
+        arrays |= {f"gauge_{name}": np.array(value) for name, value in gauge.items()}
+        arrays |= {name: np.array(value) for name, value in (numbers | texts).items()}
+        with open(path, "wb") as file:
+            (np.savez_compressed if proof else np.savez)(file, lam=self.lam, witness=self.witness, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Certificate:
@@ -161,6 +170,7 @@ class Certificate:
             proof = {name.removeprefix(PREFIX): file[name] for name in file.files if name.startswith(PREFIX)}
             return cls(
                 proof=Proof.from_arrays(proof) if proof else None,
+                search_dual=float(file["search_dual"]) if "search_dual" in file.files else None,
                 lam=file["lam"],
                 witness=file["witness"],
                 gauge=gauge,
@@ -214,6 +224,7 @@ def certify(
     tol: float = 1e-6,
     time_limit: float | None = None,
     random_state: int | np.random.Generator | None = 0,
+    proof: bool = False,
     n_jobs: int = 1,
 ) -> Certificate:
     """How far a network is from the global optimum of  sum_i w_i loss + beta/2 (|W|_F^2 + |A|_F^2).
@@ -237,6 +248,9 @@ def certify(
         Seconds for the search for the upper bound; 10 by default.
     random_state : int
         Seed of the search for violating neurons; it has no influence on what is proved.
+    proof : bool
+        Whether the certificate shall carry a proof that `extremal.verify` checks: `with_proof`, with as much time again
+        (30 s without a time_limit).
     n_jobs : int
         Threads of the search for the upper bound.
 
@@ -254,7 +268,12 @@ def certify(
     Pilanci & Ergen (ICML 2020) for strong duality; Wang, Lacotte & Pilanci (ICLR 2022) for the optimality check.
     """
     problem = problem_of(network, X, y, beta=beta, loss=loss, intercept=intercept, sample_weight=sample_weight)
-    return certify_on(problem, network, tol=tol, time_limit=time_limit, random_state=random_state, n_jobs=n_jobs)
+    certificate = certify_on(problem, network, tol=tol, time_limit=time_limit, random_state=random_state, n_jobs=n_jobs)
+    if not proof:
+        return certificate
+    from extremal.proving import with_proof_on
+
+    return with_proof_on(problem, network, certificate, time_limit=time_limit, n_jobs=n_jobs)
 
 
 def problem_of(

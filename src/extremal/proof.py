@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -107,8 +107,9 @@ class SideTree:
         """
         positive = np.unique(np.concatenate([leaf.positive for leaf in leaves]).astype(int))
         negative = np.unique(np.concatenate([leaf.negative for leaf in leaves]).astype(int))
-        w, slopes = np.ones((len(leaves), positive.size)), np.zeros((len(leaves), negative.size))
-        vectors = np.zeros((*slopes.shape, len(basis)))
+        w = np.ones((len(leaves), positive.size), np.float32)
+        slopes = np.zeros((len(leaves), negative.size), np.float32)
+        vectors = np.zeros((*slopes.shape, len(basis)), np.float32)
         splits: list[int] = []
         before: list[tuple[int, bool]] = []
         for at, leaf in enumerate(leaves):
@@ -135,7 +136,8 @@ class SideTree:
         )
 
 
-class Leaf(Protocol):
+@dataclass(frozen=True, eq=False)
+class Leaf:
     """A leaf of a search: its path, the undecided rows of either sign, and the multipliers of `SideTree`."""
 
     path: Sequence[int]
@@ -202,9 +204,10 @@ class ConeTree:
 class Proof:
     """No network of any width has an objective below `dual`, and the network in here has one of at most `primal`.
 
-    `extremal.verify` checks it from scratch. With several outputs, g(lam)^2 is bounded by sum_k shares_k h_k^2 with
-    h_k a bound of |(lam v_k)^T (Xu)_+|, where sum_k shares_k v_k v_k^T >= I: an orthonormal frame with shares of one,
-    for example.
+    `extremal.verify` checks it from scratch. With several outputs, the trees bound h(v) = max (lam v)^T (Xu)_+ for
+    directions v_k of the outputs and for -v_k. Then either g(lam)^2 <= sum_k shares_k max(h(v_k), h(-v_k))^2 where
+    sum_k shares_k v_k v_k^T >= I, for example an orthonormal frame with shares of one; or `cones` whose generators are
+    such directions cover the outputs, and in each h(v) <= p . v <= |p| for a p with p . v_k >= h(v_k).
 
     Attributes
     ----------
@@ -222,6 +225,13 @@ class Proof:
         The dual point. The checker uses t lam with the largest feasible t <= 1.
     directions : array of shape (c, K); shares : array of shape (K,)
         v_k in the columns; [[1]] and [1] for one output.
+    cones : int array of shape (N, 3)
+        The splits of the 2^c cones of +-v_1, ..., +-v_c, in preorder, from the last cone to the first; the bits of its
+        number are the signs, v_1's is the lowest, and 1 is minus. (a, b, k) halves the edge between the generators at
+        the places a and b by (v_a + v_b) / 2, number k of v_1, -v_1, v_2, ..., which takes the place of a first;
+        (-1, -1, -1) is a leaf. Empty if shares are used.
+    normals : array of shape (leaves, c)
+        p for every leaf, of any length.
     trees : 2 K of `SideTree` or `ConeTree`
         For +lam v_1, -lam v_1, +lam v_2, ...; rows and normals have the column of ones if there is a bias.
     hidden, output, offset : arrays of shape (d, m), (m, c), (c,)
@@ -242,6 +252,8 @@ class Proof:
     lam: Array
     directions: Array
     shares: Array
+    cones: Array
+    normals: Array
     trees: tuple[SideTree | ConeTree, ...]
     hidden: Array
     output: Array
@@ -261,6 +273,8 @@ class Proof:
         primal: float = LARGEST,
         directions: Array | None = None,
         shares: Array | None = None,
+        cones: Array | None = None,
+        normals: Array | None = None,
     ) -> Proof:
         """The proof for a network of a problem, in the user's units (no normal form)."""
         X = problem.design.dense()
@@ -279,6 +293,8 @@ class Proof:
             lam=lam,
             directions=frame,
             shares=np.ones(frame.shape[1]) if shares is None else shares,
+            cones=np.zeros((0, 3), np.int64) if cones is None else cones,
+            normals=np.zeros((0, lam.shape[1])) if normals is None else normals,
             trees=trees,
             hidden=network.hidden,
             output=network.output,
@@ -302,7 +318,7 @@ class Proof:
 
     def claiming(self, dual: float, primal: float) -> Proof:
         """The same proof of other numbers."""
-        return replace(self, dual=dual, primal=primal)
+        return replace(self, dual=float(dual), primal=float(primal))
 
     def arrays(self) -> dict[str, Array]:
         """The arrays of the file, with their seal."""

@@ -73,6 +73,8 @@ _proving = _options(
                  help="Threads of the proof; with --cv folds trained in parallel, too."),
     click.option("--require-gap", type=click.FloatRange(min=0), metavar="GAP",
                  help="Exit with code 4 if the proven relative gap is larger."),
+    click.option("--proof", type=click.Path(dir_okay=False, writable=True), metavar="PROOF.npz",
+                 help="Save the certificate with a proof for `extremal verify`; takes up to as much time again."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."),
 )  # fmt: skip
 
@@ -130,12 +132,13 @@ def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> 
     extremal fit data.csv
     extremal fit data.csv --target price --cv --out model.npz
     extremal fit data.csv --target species --classes --alpha 0.003 --json
+    extremal fit data.csv --proof proof.npz && extremal verify proof.npz data.csv
     """
     if options["cv"] and options["alpha"] is not None:
         raise click.UsageError("give --alpha or --cv, not both")
     if options["classes"] and options["loss"] in ("squared", "huber"):
         raise click.UsageError(f"--loss {options['loss']} is for numbers, and --classes asks for classes")
-    for option in ("out", "history"):
+    for option in ("out", "history", "proof"):
         _check_folder(options[option], option)
     from extremal.cli import commands
 
@@ -155,6 +158,7 @@ def certify(model: str, data: str, as_json: bool, require_gap: float | None, **o
     """Prove from scratch how close a saved MODEL is to the global optimum on DATA."""
     if options["alpha"] is not None and options["beta"] is not None:
         raise click.UsageError("give --alpha or --beta, not both")
+    _check_folder(options["proof"], "proof")
     from extremal.cli import commands
 
     with _data_errors():

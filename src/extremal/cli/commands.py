@@ -35,6 +35,10 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
     scaled = y if is_classes else (y - target_centre) / target_scale
     start = time.perf_counter()
     estimator = _trained(_estimator(is_classes, options), (X - centre) / scale, scaled, quiet, options)
+    certificate = estimator.certificate_
+    if options["proof"]:
+        numbers = np.searchsorted(estimator.classes_, y).astype(np.float64) if is_classes else scaled
+        certificate = _with_proof(certificate, estimator.network_, (X - centre) / scale, numbers, options)
     seconds = time.perf_counter() - start
 
     model = Model(
@@ -62,11 +66,12 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
     return Report(
         table=table,
         model=model,
-        certificate=estimator.certificate_,
+        certificate=certificate,
         seconds=seconds,
         scores=training,
         saved=options["out"],
-        notes=tuple(notes),
+        proof=_save_proof(certificate, options["proof"]),
+        notes=(*notes, *_proof_notes(certificate, options)),
     )
 
 
@@ -92,8 +97,16 @@ def certify(path: str, data: str, **options: Any) -> Report:
         time_limit=options["time_limit"],
         random_state=options["seed"],
         n_jobs=options["jobs"],
+        proof=options["proof"] is not None,
     )
-    return Report(table=table, model=model, certificate=certificate, seconds=time.perf_counter() - start)
+    return Report(
+        table=table,
+        model=model,
+        certificate=certificate,
+        seconds=time.perf_counter() - start,
+        proof=_save_proof(certificate, options["proof"]),
+        notes=tuple(_proof_notes(certificate, options)),
+    )
 
 
 def predict(path: str, data: str, stream: TextIO) -> None:
@@ -114,6 +127,28 @@ def info() -> Versions:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return Versions({**versions, "platform": platform.platform()})
+
+
+def _with_proof(certificate: Any, network: Any, X: np.ndarray, y: np.ndarray, options: dict[str, Any]) -> Any:
+    import extremal
+
+    return extremal.with_proof(
+        certificate, network, X, y, intercept=options["intercept"], time_limit=options["time_limit"]
+    )
+
+
+def _save_proof(certificate: Any, path: str | None) -> str | None:
+    """Write the certificate with its proof if that was asked for; the path if it was written."""
+    if path is None or certificate.proof is None:
+        return None
+    certificate.save(path, proof=True)
+    return path
+
+
+def _proof_notes(certificate: Any, options: dict[str, Any]) -> list[str]:
+    if options["proof"] is not None and certificate.proof is None:
+        return ["interrupted before there was a proof; the gap shown is that of the search"]
+    return [f"the proof {certificate.shortfall}"] if certificate.shortfall else []
 
 
 def _target(table: Table, target: str, options: dict[str, Any]) -> tuple[np.ndarray, bool]:

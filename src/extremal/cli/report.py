@@ -23,6 +23,7 @@ class Report:
     seconds: float
     scores: dict[str, float] = field(default_factory=dict)
     saved: str | None = None
+    proof: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -59,6 +60,7 @@ class Report:
             "scores": self.scores,
             "seconds": round(self.seconds, 3),
             "model": self.saved,
+            "proof": self.proof,
         }
         return json.dumps(finite(content), allow_nan=False)
 
@@ -81,6 +83,8 @@ class Report:
         }
         if self.saved:
             rows["model"] = self.saved
+        if self.proof:
+            rows["proof"] = self.proof
         show_table(rows, certificate.status.value, certificate.status.proven, self.notes)
 
 

@@ -95,6 +95,10 @@ class Found(NamedTuple):
     upper: float
     ended: bool
 
+    def tree(self, rows: Array, basis: Array | None) -> ConeTree:
+        """The tree in terms of the data; see `cone_tree`."""
+        return assemble(self.book, self.state, self.frame if basis is None else basis @ self.frame, rows)
+
 
 def search_tree(side: Side, u: Array, lower: float, tol: float, deadline: float | None) -> Found:
     """One search around u to its end, or to the deadline, when the cones that are open become leaves; u is improved."""
@@ -202,6 +206,13 @@ def cone_tree(
     ConeTree
         The best one found.
     """
+    return best_search(side, tol=tol, lower=lower, witness=witness, deadline=deadline).tree(rows, basis)
+
+
+def best_search(
+    side: Side, *, tol: float, lower: float, witness: Array | None = None, deadline: float | None = None
+) -> Found:
+    """The search of `cone_tree`; its bound leaves out the side's rounding."""
     u = np.array(np.ones(side.rank) if witness is None else witness, dtype=np.float64)
     best: Found | None = None
     for level in (tol, *(coarse for coarse in FALLBACKS if coarse > tol)):
@@ -210,8 +221,7 @@ def cone_tree(
         if found.ended == (level == tol):
             break
     assert best is not None
-    frame = best.frame if basis is None else basis @ best.frame
-    return assemble(best.book, best.state, frame, rows)
+    return best
 
 
 def reflection(axis: Array) -> Array:

@@ -283,6 +283,15 @@ def relaxed_bound(side: Side, *, deadline: float | None = None, target: float = 
     SideBound
         With the value at the best primal direction as the lower bound.
     """
+    relaxation, status = minimised(side, deadline=deadline, target=target, steps=steps)
+    u = relaxation.u
+    return SideBound(max(side.value(u), 0.0), relaxation.certified(relaxation.best_point), u, status)
+
+
+def minimised(
+    side: Side, *, deadline: float | None = None, target: float = 0.0, steps: int = 150
+) -> tuple[Relaxation, GaugeStatus]:
+    """The relaxation with the best multipliers that were found, and how the search for them ended."""
     relaxation = Relaxation(side, None)
     x, metric = relaxation.start(), relaxation.curvature()
     relaxation.smoothed(x, 1.0 / side.rank)
@@ -305,5 +314,4 @@ def relaxed_bound(side: Side, *, deadline: float | None = None, target: float = 
         status = GaugeStatus.TIME_LIMIT
     except KeyboardInterrupt:
         status = GaugeStatus.INTERRUPTED
-    u = relaxation.u
-    return SideBound(max(side.value(u), 0.0), relaxation.certified(relaxation.best_point), u, status)
+    return relaxation, status

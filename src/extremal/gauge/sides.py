@@ -63,12 +63,21 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Reduction:
-    """M(c) for the rows of X in terms of a Side m: |M(c) - scale m| <= scale slack, with u = basis u'."""
+    """M(c) for the rows of X in terms of a Side m: |M(c) - scale m| <= scale slack, with u = basis u'.
+
+    Row i of the side has the direction of row index_i of X.
+    """
 
     side: Side
     scale: float
     slack: float
     basis: Array | None
+    index: Array
+
+    @property
+    def dimension(self) -> int:
+        """The number of the data's columns."""
+        return self.side.rank if self.basis is None else self.basis.shape[0]
 
     def direction(self, u: Array) -> Array:
         """A direction in the original features."""
@@ -94,7 +103,7 @@ def reduce_side(design: Design, c: Array) -> Reduction | None:
         return None
     rows = np.asarray(unit.rows(keep), dtype=np.float64) / norms[keep, None]
     total = float(np.abs(weights[keep]).sum())
-    side, slack = merge_parallel(rows, weights[keep] / total)
+    side, slack, index = merge_parallel(rows, weights[keep] / total)
     spanning = np.vstack([side.rows, side.linear]) if side.linear.any() else side.rows
     basis = Design(spanning).row_space()[1] if spanning.size else None
     if basis is not None:
@@ -102,11 +111,11 @@ def reduce_side(design: Design, c: Array) -> Reduction | None:
         slack += float(np.abs(side.weights) @ np.linalg.norm(side.rows - reduced.rows @ basis.T, axis=1))
         slack += float(np.linalg.norm(side.linear - basis @ reduced.linear)) + 16 * EPS * rows.shape[1]
         side = reduced
-    return Reduction(side, total * largest * magnitude, slack, basis)
+    return Reduction(side, total * largest * magnitude, slack, basis, keep[index])
 
 
-def merge_parallel(rows: Array, weights: Array) -> tuple[Side, float]:
-    """The Side with one row for every line that carries rows, and a bound on the change of f.
+def merge_parallel(rows: Array, weights: Array) -> tuple[Side, float, Array]:
+    """The Side with one row for every line that carries rows, a bound on the change of f, and a row of each direction.
 
     p (z)_+ + m (-z)_+ = (p + m) (z)_+ - m z, where m = 0 if the line carries rows of one direction only.
     """
@@ -125,10 +134,12 @@ def merge_parallel(rows: Array, weights: Array) -> tuple[Side, float]:
     minus = np.bincount(group, np.where(signs < 0, weights, 0.0))
     flip = np.bincount(group, signs > 0) == 0
     linear = -np.where(flip, 0.0, minus) @ normals
+    same = np.flatnonzero((signs < 0) == flip[group])
+    index = order[same[np.unique(group[same], return_index=True)[1]]]
     kept = np.abs(plus + minus) > 1e-15 / len(rows)
     slack += float(np.abs(plus + minus)[~kept].sum())
     normals = np.where(flip, -1.0, 1.0)[:, None] * normals
-    return Side(np.ascontiguousarray(normals[kept]), (plus + minus)[kept], linear), slack
+    return Side(np.ascontiguousarray(normals[kept]), (plus + minus)[kept], linear), slack, index[kept]
 
 
 @cache

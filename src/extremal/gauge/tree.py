@@ -57,7 +57,8 @@ class Multipliers:
 class Node:
     """A side and the signs of some rows, as a chain to the root.
 
-    `branch` is the row to fix next, or -1 if there is none, or if the node was not solved yet.
+    `branch` is the row to fix next, or -1 if there is none, or if the node was not solved yet. `bound` is the smallest
+    on the way from the root; `own` is what the multipliers prove.
     """
 
     side: int
@@ -65,6 +66,7 @@ class Node:
     row: int = -1
     sign: float = 0.0
     bound: float = np.inf
+    own: float = np.inf
     branch: int = -1
     children: tuple[Node, Node] | None = None
     multipliers: Multipliers | None = None
@@ -83,17 +85,22 @@ class Node:
     def split(self) -> tuple[Node, Node]:
         """The node's children, with the sign of the row `branch` fixed."""
         first, second = (Node(self.side, self, self.branch, sign, self.bound) for sign in (1.0, -1.0))
-        self.children, self.multipliers = (first, second), None
+        self.children = (first, second)
         return first, second
 
-    def leaves(self) -> Iterator[Node]:
-        """The leaves below the node, in preorder, the positive side of a row first."""
+    def forget_parent(self) -> None:
+        """Drop the multipliers of the parent once both children prove as much."""
+        above = self.parent
+        if above is not None and above.children and max(child.own for child in above.children) <= above.own:
+            above.multipliers = None
+
+    def preorder(self, is_leaf: Callable[[Node], bool] = lambda node: False) -> Iterator[Node]:
+        """The nodes below, each before its children, the positive side of a row first; nothing below an `is_leaf`."""
         stack = [self]
         while stack:
             node = stack.pop()
-            if node.children is None:
-                yield node
-            else:
+            yield node
+            if node.children is not None and not is_leaf(node):
                 stack += node.children[::-1]
 
 
@@ -115,7 +122,7 @@ class Search:
     first : float
         The bound of the roots.
     keep : bool
-        Whether the leaves keep their multipliers.
+        Whether the multipliers are kept: those of the leaves, and of inner nodes that prove more than their children.
     """
 
     sides: list[Side]
@@ -190,15 +197,18 @@ class Search:
         spread = np.sqrt(np.maximum(np.einsum("ij,ij->i", P @ U, P), 0.0))
         excess = cp * (spread - np.abs(P @ u))
         node.branch = int(positive[np.argmax(excess)]) if p else -1
-        kept = Multipliers(positive, negative, *multipliers) if self.keep and np.isfinite(bound) else None
-        return bound, iterations, u, kept
+        if not (self.keep and np.isfinite(bound)):
+            return bound, iterations, u, None
+        index = (positive.astype(np.int32), negative.astype(np.int32))
+        return bound, iterations, u, Multipliers(*index, *(part.astype(np.float32) for part in multipliers))
 
     def settle(self, node: Node, solved: tuple[float, int, Array, Multipliers | None]) -> None:
         """Close the node or leave it open, and learn from its u."""
         bound, iterations, u, multipliers = solved
         self.nodes += 1
         self.iterations += iterations
-        node.multipliers = multipliers
+        node.own, node.multipliers = bound, multipliers
+        node.forget_parent()
         node.bound = min(node.bound, bound)  # a node lies in its parent
         self.learn(node, u)
         self.file(node, solved=True)

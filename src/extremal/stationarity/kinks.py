@@ -100,7 +100,7 @@ class Kinks:
         size = (total + float(np.linalg.norm(linear))) or 1.0
         if total == 0.0:
             return cls(Side(np.zeros((0, w.size)), np.zeros(0), linear / size), size, w)
-        merged, _ = merge_parallel(design.rows(tied) / design.row_norms[tied, None], weights / total)
+        merged, _, _ = merge_parallel(design.rows(tied) / design.row_norms[tied, None], weights / total)
         share = total / size
         return cls(Side(merged.rows, share * merged.weights, share * merged.linear + linear / size), size, w)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,7 @@ from extremal.gauge import bounds_of, check_threads, compile_kernels
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
+from extremal.proving import with_proof_on
 from extremal.training.atoms import Atoms
 from extremal.training.result import FitResult, Progress, Record, reporter
 from extremal.training.solver import Run, train
@@ -34,6 +36,7 @@ def fit(
     random_state: int | np.random.Generator | None = 0,
     progress: Progress = False,
     start: Network | None = None,
+    proof: bool = False,
     n_jobs: int = 1,
 ) -> FitResult:
     """The two-layer ReLU network of least  sum_i w_i loss(f(x_i), y_i) + beta/2 (|W|_F^2 + |A|_F^2), any width.
@@ -64,6 +67,9 @@ def fit(
         True for a live line on the terminal; a callable gets every `Record`.
     start : Network, optional
         Where to start from, for example the solution for another beta.
+    proof : bool
+        Whether the certificate shall carry a proof that `extremal.verify` checks: `with_proof`, with as much time again
+        (30 s without a time_limit).
     n_jobs : int
         Threads of the proof; with one the answer is the same every time, unless a time limit ends it.
 
@@ -83,7 +89,7 @@ def fit(
     alternating descent conditional gradient, the scheme that is refined here.
     """
     problem = Problem.from_data(X, y, beta=beta, loss=loss, bias=bias, intercept=intercept, sample_weight=sample_weight)
-    return fit_problem(
+    result = fit_problem(
         problem,
         tol=tol,
         time_limit=time_limit,
@@ -92,6 +98,14 @@ def fit(
         start=start,
         n_jobs=n_jobs,
     )
+    return result_with_proof(problem, result, time_limit, n_jobs) if proof else result
+
+
+def result_with_proof(problem: Problem, result: FitResult, time_limit: float | None, n_jobs: int) -> FitResult:
+    """The result with a proof in its certificate, and the time for that."""
+    began = time.monotonic()
+    certificate = with_proof_on(problem, result.network, result.certificate, time_limit=time_limit, n_jobs=n_jobs)
+    return replace(result, certificate=certificate, seconds=result.seconds + time.monotonic() - began)
 
 
 def fit_problem(

@@ -26,21 +26,67 @@ from extremal.verify.leaves import side_bound
 
 
 def gauge_bound(s: SimpleNamespace, exponents: Array, rows: Array) -> Decimal:
-    """An upper bound of g(lam): |p|^2 (1 - r) <= sum_k mu_k (v_k . p)^2 where sum_k mu_k v_k v_k^T >= 1 - r."""
+    """An upper bound of g(lam), from cones that cover the directions of the outputs, or else from shares.
+
+    |p|^2 (1 - r) <= sum_k mu_k (v_k . p)^2 where sum_k mu_k v_k v_k^T >= 1 - r.
+    """
     unit = largest_exponent(np.abs(s.lam).max(axis=1), exponents)
     lam = np.ldexp(s.lam, (exponents - unit)[:, None])
     error = (2 * s.lam.shape[1] + len(s.shares) + 32) * UNIT
     slack = error * (norm(rows) @ (np.abs(lam) @ np.abs(s.directions))) + TINY
-    heights = []
+    heights: list[Decimal] = []
     for k in range(len(s.shares)):
         weights = lam @ s.directions[:, k]
         bounds = tree_bound(rows, weights, s.trees[2 * k]), tree_bound(rows, -weights, s.trees[2 * k + 1])
         require(np.isfinite(bounds).all(), "the multipliers of a leaf give no finite bound")
-        heights.append(Decimal(max(bounds)) + Decimal(float(slack[k])))
+        heights += [Decimal(bound) + Decimal(float(slack[k])) for bound in bounds]
+    if len(s.cones):
+        return largest_height(s, heights) * Decimal(2) ** unit * (1 + SLACK)
     covered = 1 - deficit(s.directions, s.shares)
     require(covered > Decimal("0.5"), "the directions do not span the outputs")
-    square = total(mu * height**2 for mu, height in zip(decimals(s.shares), heights, strict=True))
+    larger = [max(pair) for pair in zip(heights[::2], heights[1::2], strict=True)]
+    square = total(mu * height**2 for mu, height in zip(decimals(s.shares), larger, strict=True))
     return (square / covered).sqrt() * Decimal(2) ** unit * (1 + SLACK)
+
+
+def largest_height(s: SimpleNamespace, heights: list[Decimal]) -> Decimal:
+    """An upper bound of h(v) = max over |u| <= 1 of v . lam^T (Xu)_+ on |v| <= 1, from its values at v_0, -v_0, ...
+
+    h is sublinear: where p . v_k >= h(v_k) for the generators of a cone, h(v) <= p . v <= |p| in all of it. The first c
+    directions and their negatives span cones that cover everything; a split replaces one or the other of two generators
+    by their mean.
+    """
+    c, count = len(s.directions), len(heights)
+    spanning = count >= 2 * c and len(s.cones) >= 2**c and deficit(s.directions[:, :c], np.ones(c)) < Decimal("0.5")
+    require(spanning, "the directions do not span the outputs")
+    exact = fractions(s.directions.T)
+    V = [[sign * value for value in exact[k // 2]] for k in range(count) for sign in (1 - 2 * (k % 2),)]
+    steps, normals, largest = iter(s.cones.tolist()), iter(decimals(s.normals)), Decimal(0)
+    stack = [[2 * k + (number >> k & 1) for k in range(c)] for number in range(2**c)]
+    while stack:
+        cone = stack.pop()
+        a, b, middle = next(steps, (0, 0, 0))
+        if a < 0:
+            p: list[Decimal] = next(normals, [])
+            largest = max(largest, height_on_cone(p, [V[k] for k in cone], [heights[k] for k in cone]))
+            continue
+        right = a != b and a < c and 0 <= b < c and 0 <= middle < count
+        right = right and all(2 * m == x + y for m, x, y in zip(V[middle], V[cone[a]], V[cone[b]], strict=True))
+        require(right, "the cones do not cover the directions of the outputs")
+        stack += [[middle if k == place else cone[k] for k in range(c)] for place in (b, a)]
+    require(next(steps, None) is None and next(normals, None) is None, "there are more cones than cover the directions")
+    return largest
+
+
+def height_on_cone(p: list[Decimal], V: list[list[Fraction]], heights: list[Decimal]) -> Decimal:
+    """|t p| with the least t >= 0 for which t p . v_k >= heights_k, rounded up."""
+    stretch = Decimal(0)
+    for v, height in zip(V, heights, strict=True):
+        terms = [a * to_digits(b) for a, b in zip(p, v, strict=False)]
+        reach = total(terms) - SLACK * total(abs(term) for term in terms)
+        require(reach > 0, "a cone of outputs has a normal that bounds nothing")
+        stretch = max(stretch, height / reach)
+    return stretch * total(a * a for a in p).sqrt() * (1 + SLACK)
 
 
 def tree_bound(rows: Array, weights: Array, tree: SimpleNamespace) -> float:
@@ -89,7 +135,8 @@ def repaired(s: SimpleNamespace, exponents: Array, rows: Array, y: list) -> tupl
     free intercept, by one row with room in the domain.
     """
     lam, moved = fractions(s.lam), Decimal(0)
-    length = [Decimal(2) ** int(e) * Decimal(rows.shape[1]).sqrt() for e in exponents]
+    root = Decimal(rows.shape[1]).sqrt()
+    length = [Decimal(2) ** int(e) * root * int(row.any()) for e, row in zip(exponents, rows, strict=True)]
     if s.loss == "softmax":
         for i, row in enumerate(lam):
             defect = sum(row, Fraction(0))

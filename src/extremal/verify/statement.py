@@ -22,6 +22,7 @@ LOSSES = ("squared", "huber", "logistic", "squared_hinge", "softmax")
 TYPES = {
     "version": "<i8", "loss": "U", "delta": "<f8", "beta": "<f8", "bias": "|b1", "intercept": "|b1", "weight": "<f8",
     "shape": "<i8", "X_hash": "U", "y_hash": "U", "lam": "<f8", "directions": "<f8", "shares": "<f8",
+    "cones": "<i8", "normals": "<f8",
     "hidden": "<f8", "output": "<f8", "offset": "<f8", "dual": "<f8", "primal": "<f8", "digest": "U",
 }  # fmt: skip
 TREE = {
@@ -82,9 +83,11 @@ def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
     require(arrays["lam"].ndim == arrays["hidden"].ndim == 2 and arrays["bias"].size == 1, "its shapes are malformed")
     n, d, c, m = *map(int, arrays["shape"]), arrays["lam"].shape[1], arrays["hidden"].shape[1]
     columns, K = d + int(arrays["bias"].all()), count // 2
+    cones, normals = (arrays[name].shape[0] if arrays[name].ndim else 0 for name in ("cones", "normals"))
     shapes = {
         "weight": (n,), "lam": (n, c), "directions": (c, K), "shares": (K,),
-        "hidden": (columns, m), "output": (m, c), "offset": (c,), "shape": (2,),
+        "hidden": (columns, m), "output": (m, c), "offset": (c,), "shape": (2,), "cones": (cones, 3),
+        "normals": (normals, c),
     }  # fmt: skip
     for name in TYPES:
         require(arrays[name].shape == shapes.get(name, ()), f"{name} has the wrong shape")
