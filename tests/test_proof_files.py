@@ -446,3 +446,14 @@ def test_the_shell_proves_classifiers_of_words(tmp_path):
         data, proof = write_csv(tmp_path / "data.csv", ("a", "b", "kind"), rows), tmp_path / "p.npz"
         run("fit", data, "--alpha", "0.1", "--proof", proof)
         assert run("verify", proof, data).startswith("Proved: ")
+
+
+def test_the_shell_proves_classifiers_of_any_numbers(tmp_path):
+    rng = np.random.default_rng(15)
+    X = np.round(rng.standard_normal((20, 2)), 3)
+    rows = [(*x, 1 + int(x[0] > 0.2)) for x in X.tolist()]
+    data, proof = write_csv(tmp_path / "data.csv", ("a", "b", "y"), rows), tmp_path / "p.npz"
+    run("fit", data, "--classes", "--alpha", "0.1", "--proof", proof)
+    assert run("verify", proof, data).startswith("Proved: ")
+    swapped = write_csv(tmp_path / "swapped.csv", ("a", "b", "y"), [(a, b, 3 - y) for a, b, y in rows])
+    assert run("verify", proof, swapped, code=5).startswith("Rejected: ")

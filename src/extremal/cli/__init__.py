@@ -176,7 +176,7 @@ def verify(proof: str, data: str, as_json: bool, **options: Any) -> None:
     """Check a PROOF of optimality for the CSV file DATA from scratch, and say what it proves.
 
     The checker shares no code with the search. The columns are taken as they are, or standardised as `fit` does,
-    whichever the proof is about. Words in the target are numbered in alphabetical order.
+    whichever the proof is about. Classes in the target are numbered in order.
 
     \b
     extremal verify proof.npz data.csv

@@ -23,7 +23,9 @@ def verify(path: str, data: str, **options: Any) -> Verdict:
     if options["drop_missing"]:
         table = table.without_missing(table.columns)
     X, y = _modelled(table, options) if options["model"] else _plain(table, options["target"])
-    candidates = [(X, y), (_standardised(X), y), (_standardised(X), _standardised_target(y))]
+    candidates = [(inputs, y) for inputs in (X, _standardised(X))]
+    candidates += [(inputs, _numbered(y)) for inputs, _ in candidates]
+    candidates.append((_standardised(X), _standardised_target(y)))
     wanted = _hash(path)
     chosen = [pair for pair in candidates if fingerprint(pair[0]) == wanted] or candidates[:1]
     verdicts = [extremal.verify(path, *pair) for pair in chosen]
@@ -57,7 +59,12 @@ def _plain(table: Table, wanted: str | None) -> tuple[Array, Array]:
     table.refuse_missing([target])
     if table.is_numeric(target):
         return X, table.numbers([target])[:, 0]
-    return X, np.unique(table.text(target), return_inverse=True)[1].astype(np.float64)
+    return X, _numbered(table.text(target))
+
+
+def _numbered(y: np.ndarray) -> Array:
+    """Classes as numbers, in order, as `fit` numbers them."""
+    return np.unique(y, return_inverse=True)[1].astype(np.float64)
 
 
 def _standardised(X: Array) -> Array:

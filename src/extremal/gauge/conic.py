@@ -182,41 +182,34 @@ def find_scaling(slack: tuple, dual: tuple, scaling: tuple) -> bool:  # pragma: 
 
 
 @njit(cache=True, nogil=True)
-def congruent(left: Array, X: Array, right: Array, out: Array) -> None:  # pragma: no cover - compiled
-    np.dot(np.dot(left, X), right, out)
+def transform(
+    scaling: tuple, left: Array, right: Array, inverse: bool, x: Array, y: Array
+) -> None:  # pragma: no cover - compiled
+    """y <- x with its matrix between left and right, and its other cones scaled by W or its inverse."""
+    (_, _, _, _, lam, _), (W, eta, _), (root, _, _) = scaling
+    X, out = views(x, lam.size - 1, *W.shape), views(y, lam.size - 1, *W.shape)
+    np.dot(np.dot(left, X[0]), right, out[0])
+    apply_scaling(W, eta, X[1], out[1], inverse)
+    for i in range(root.size):
+        out[2][i] = X[2][i] / root[i] if inverse else X[2][i] * root[i]
 
 
 @njit(cache=True, nogil=True)
 def scale_slack(scaling: tuple, x: Array, y: Array) -> None:  # pragma: no cover - compiled
     """y <- W^{-T} x."""
-    (_, _, inverse, inverseT, lam, _), (W, eta, _), (root, _, _) = scaling
-    X, out = views(x, lam.size - 1, *W.shape), views(y, lam.size - 1, *W.shape)
-    congruent(inverse, X[0], inverseT, out[0])
-    apply_scaling(W, eta, X[1], out[1], True)
-    for i in range(root.size):
-        out[2][i] = X[2][i] / root[i]
+    transform(scaling, scaling[0][2], scaling[0][3], True, x, y)
 
 
 @njit(cache=True, nogil=True)
 def unscale_slack(scaling: tuple, x: Array, y: Array) -> None:  # pragma: no cover - compiled
     """y <- W^T x."""
-    (R, RT, _, _, lam, _), (W, eta, _), (root, _, _) = scaling
-    X, out = views(x, lam.size - 1, *W.shape), views(y, lam.size - 1, *W.shape)
-    congruent(R, X[0], RT, out[0])
-    apply_scaling(W, eta, X[1], out[1], False)
-    for i in range(root.size):
-        out[2][i] = X[2][i] * root[i]
+    transform(scaling, scaling[0][0], scaling[0][1], False, x, y)
 
 
 @njit(cache=True, nogil=True)
 def unscale_dual(scaling: tuple, x: Array, y: Array) -> None:  # pragma: no cover - compiled
     """y <- W^{-1} x."""
-    (_, _, inverse, inverseT, lam, _), (W, eta, _), (root, _, _) = scaling
-    X, out = views(x, lam.size - 1, *W.shape), views(y, lam.size - 1, *W.shape)
-    congruent(inverseT, X[0], inverse, out[0])
-    apply_scaling(W, eta, X[1], out[1], True)
-    for i in range(root.size):
-        out[2][i] = X[2][i] / root[i]
+    transform(scaling, scaling[0][3], scaling[0][2], True, x, y)
 
 
 @njit(cache=True, nogil=True)

@@ -347,9 +347,7 @@ def together(sides: list[Side], options: Options) -> tuple[list[SideBound], str,
         bounds = [relaxed_bound(side, deadline=options.deadline, target=options.target) for side in sides]
         return bounds, "relaxation", None
     search = Search(sides, options.lower, tol=options.tol, threshold=options.threshold)
-    nodes = (
-        np.inf if options.max_nodes is None else options.max_nodes * WORK_OF_A_NODE / node_work(*sides[0].rows.shape)
-    )
+    nodes = np.inf if options.max_nodes is None else options.max_nodes * WORK_OF_A_NODE / work
     status = search.run(
         deadline=options.deadline, max_nodes=max(nodes, 1.0), n_jobs=options.n_jobs, report=options.report
     )
