@@ -11,26 +11,7 @@ import numpy as np
 from numba import njit
 
 from extremal.design import Array
-
-
-@njit(cache=True, nogil=True)
-def cholesky(A: Array, L: Array) -> bool:  # pragma: no cover - compiled
-    """A = L L^T; False if A is not positive definite."""
-    n = A.shape[0]
-    for i in range(n):
-        for j in range(i + 1):
-            total = A[i, j]
-            for k in range(j):
-                total -= L[i, k] * L[j, k]
-            if i == j:
-                if not total > 0.0:
-                    return False
-                L[i, i] = np.sqrt(total)
-            else:
-                L[i, j] = total / L[j, j]
-        for j in range(i + 1, n):
-            L[i, j] = 0.0
-    return True
+from extremal.gauge.majorant import is_positive_definite
 
 
 @njit(cache=True, nogil=True)
@@ -153,8 +134,8 @@ def find_scaling(slack: tuple, dual: tuple, scaling: tuple) -> bool:  # pragma: 
     """The scaling point of the slacks and their duals; False if they are not in the interior any more."""
     (M, S, s), (Zm, Z, z) = slack, dual
     (R, RT, inverse, inverseT, lam, Q), (W, eta, Lam), (root, line, ratio) = scaling
-    L1, L2 = np.empty_like(M), np.empty_like(M)
-    if not (cholesky(M, L1) and cholesky(Zm, L2) and scale_cones(S, Z, W, eta)):
+    L1, L2 = np.zeros_like(M), np.zeros_like(M)
+    if not (is_positive_definite(M, 0.0, L1) and is_positive_definite(Zm, 0.0, L2) and scale_cones(S, Z, W, eta)):
         return False
     product = np.dot(np.ascontiguousarray(L2.T), L1)
     if not np.isfinite(product.sum()):

@@ -30,7 +30,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 @njit(cache=True, nogil=True)
 def is_positive_definite(A: Array, shift: float, L: Array) -> bool:  # pragma: no cover - compiled
-    """Whether the Cholesky factorisation of A - shift I succeeds."""
+    """Whether the Cholesky factorisation of A - shift I succeeds; its factor is left in the lower triangle of L."""
     n = A.shape[0]
     for i in range(n):
         for j in range(i + 1):
