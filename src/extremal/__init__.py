@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extremal import closed_forms, datasets, losses, plotting, programs
+    from extremal import closed_forms, datasets, losses, plotting, programs, reproductions
     from extremal.arrangements import (
         Arrangement,
         CellCount,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from extremal.problem import Problem
     from extremal.proof import Proof, SideTree
     from extremal.proving import with_proof
+    from extremal.reproductions import reproduce
     from extremal.stationarity import Stationarity, stationarity
     from extremal.training import FitResult, Record, beta_max, fit, path
     from extremal.training.constrained import MinNormResult, MinNormStatus, max_margin, min_norm
@@ -80,13 +81,14 @@ _ROOM_OF = {
     "max_margin": "training.constrained",
     "min_norm": "training.constrained",
     "path": "training",
+    "reproduce": "reproductions",
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
     "stationarity": "stationarity",
     "verify": "verify",
     "with_proof": "proving",
 }
-_SUBMODULES = ("closed_forms", "datasets", "losses", "plotting", "programs")
+_SUBMODULES = ("closed_forms", "datasets", "losses", "plotting", "programs", "reproductions")
 
 __all__ = [
     "Arrangement",
@@ -132,6 +134,8 @@ __all__ = [
     "path",
     "plotting",
     "programs",
+    "reproduce",
+    "reproductions",
     "sample_arrangements",
     "scenario_size",
     "stationarity",

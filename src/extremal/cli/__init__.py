@@ -1,4 +1,4 @@
-"""The command line: extremal fit | certify | verify | predict | flow | arrangements | info."""
+"""The command line: extremal fit | certify | verify | predict | flow | arrangements | reproduce | info."""
 
 # Nothing but click is imported here: `extremal --help` answers at once, and NumPy waits for a command that
 # needs it.
@@ -355,6 +355,30 @@ def flow(data: str, as_json: bool, **options: Any) -> None:
         sys.exit(INTERRUPTED)
     if report.out_of_time:
         sys.exit(TIME_LIMIT)
+
+
+@main.command(short_help="Run published experiments again, and compare.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Run all of them.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, writable=True),
+    metavar="FOLDER",
+    help="Write a table (md) and a picture (png) of each, and a page of all of them (README.md).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def reproduce(names: tuple[str, ...], everything: bool, out: str | None, as_json: bool) -> None:
+    """Run published experiments again: the printed value, ours, and whether they agree. Without NAME, list them.
+
+    \b
+    extremal reproduce
+    extremal reproduce toy-landscape --out out/
+    extremal reproduce --all --out out/
+    """
+    from extremal.cli import reproducing
+
+    with _data_errors("Interrupted; what was finished before is reported and saved."):
+        click.echo(reproducing.reproduce(names, everything=everything, out=out, as_json=as_json), nl=False)
 
 
 @main.command(short_help="Print versions.")

@@ -1,6 +1,7 @@
 """Special cases with known answers: data whose best network can be written down, and the tests for such data."""
 
-from extremal.closed_forms.orthogonal import ClosedForm, orthogonal_max_margin, orthogonal_min_norm
+from extremal.closed_forms.orthogonal import orthogonal_max_margin, orthogonal_min_norm
+from extremal.closed_forms.result import ClosedForm
 from extremal.closed_forms.separability import is_orthogonally_separable
 from extremal.closed_forms.spike_free import is_spike_free
 

@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
+from extremal.closed_forms.result import ClosedForm
 from extremal.closed_forms.rows import fitting, labelled, unit_rows
 from extremal.design import Array
 from extremal.network import Network
 
 #: A solution whose optimality conditions are violated by more, relative to its size, is refused.
 ACCURATE = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class ClosedForm:
-    """A smallest network of given margins or values, and the multiplier that proves it.
-
-    Attributes
-    ----------
-    name : str
-    value : float
-        P* = 1/2 |theta|^2 of the network = y^T lam.
-    network : Network
-        Balanced, one neuron for each sign that is needed, the positive one first.
-    lam : array of shape (n,)
-        g(lam) = 1.
-    shares : array of shape (2,)
-        The parts of |theta|^2 in the neurons of positive and of negative output.
-    residual : float
-        The largest violation of the optimality conditions: what double precision left, relative to their size.
-    """
-
-    name: str
-    value: float
-    network: Network
-    lam: Array
-    shares: Array
-    residual: float
-
-    @property
-    def margin(self) -> float:
-        """1 / (2 P*): the smallest y_i f(x_i) of the network scaled to |theta| = 1."""
-        return 0.5 / self.value
-
-    def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"{self.name}: {self.network}",
-                f"1/2 |theta|^2 = y^T lam    {self.value:.15g}",
-                f"share of + and -           {self.shares[0]:.10g}, {self.shares[1]:.10g}",
-                f"residual                   {self.residual:.1e}",
-            ]
-        )
 
 
 def orthogonal_max_margin(X: ArrayLike, y: ArrayLike, *, tol: float = 1e-12) -> ClosedForm:
@@ -199,7 +156,7 @@ def _two_neurons(name: str, parts: list[Array], lam: Array, residual: float) -> 
     hidden = np.array([part / root for part, root, _ in used]).reshape(len(used), parts[0].size).T
     network = Network(hidden, np.array([sign * root for _, root, sign in used]))
     value = float(sizes.sum())
-    return ClosedForm(name, value, network, lam, sizes / (value or 1.0), residual)
+    return ClosedForm(name, "1/2 |theta|^2 = y^T lam", value, network, lam, residual)
 
 
 def _targets(y: ArrayLike) -> Array:
