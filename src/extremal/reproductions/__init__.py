@@ -35,6 +35,18 @@ CATALOGUE = (
         "Wang, Lacotte & Pilanci (ICLR 2022), talk",
         "toy:landscape",
     ),
+    Entry(
+        "gan-recursion",
+        "Gradient descent-ascent of a ReLU generator, its exact recursion, and over-parameterisation",
+        "Balaji et al. (ICLR 2021)",
+        "games:over_parameterisation",
+    ),
+    Entry(
+        "layerwise-digits",
+        "Hidden layers trained one by one, next to training end to end",
+        "Duan et al. (Neural Computation 2020)",
+        "layers:digits",
+    ),
 )
 
 
