@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import extremal.reproductions as reproductions
 from extremal.cli import main
 from extremal.reproductions import CATALOGUE, Entry, reproduce
+from extremal.reproductions.errata import ERRATA, Erratum
 from extremal.reproductions.result import Agreement, Comparison, Reproduction
 
 #: Entries that run within a few seconds; the others are in the slow tests.
@@ -43,6 +44,11 @@ def check(result: Reproduction, tmp_path: Path) -> None:
     assert all(comparison.ours.replace("|", "\\|") in page for comparison in result.comparisons)
 
 
+@pytest.mark.parametrize("erratum", ERRATA, ids=lambda erratum: erratum.example.__name__)
+def test_every_erratum_has_a_counter_example_that_refutes_it(erratum):
+    assert erratum.comparison().verdict is Agreement.DIFFERS
+
+
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_quick_reproductions(name, tmp_path):
     check(reproduce(name), tmp_path)
@@ -67,6 +73,11 @@ def test_a_comparison_that_does_not_agree_says_why():
         Comparison.claim("x", "yes", "no", False)
     with pytest.raises(ValueError, match="has to say why"):
         Comparison.incomparable("x", "yes", "no", "")
+
+
+def test_a_counter_example_that_fails_is_not_reported():
+    with pytest.raises(ValueError, match="the counter-example fails"):
+        Erratum("here", "wrong", "right", lambda: ("not shown", False)).comparison()
 
 
 def fake(agrees: bool) -> Reproduction:

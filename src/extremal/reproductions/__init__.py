@@ -47,6 +47,7 @@ CATALOGUE = (
         "Duan et al. (Neural Computation 2020)",
         "layers:digits",
     ),
+    Entry("errata", "Errors in the sources, each with a counter-example that runs", "various", "errata:all_errata"),
 )
 
 
