@@ -10,10 +10,32 @@ from extremal.closed_forms.layerwise import (
     stacked_features,
     train_layerwise,
 )
+from extremal.closed_forms.autoencoding import (
+    ExtremePoint,
+    GaussianHull,
+    ZeroErrorNetwork,
+    extreme_point,
+    gaussian_hull,
+    zero_error_network,
+)
+from extremal.closed_forms.batch_norm import BatchNormNetwork, batch_norm
+from extremal.closed_forms.collapse import NeuralCollapse, network_collapse, neural_collapse, simplex_frame
+from extremal.closed_forms.convex_features import ConvexFeatures, convex_features
+from extremal.closed_forms.deep import (
+    DeepDuality,
+    DeepForm,
+    deep_duality,
+    deep_incidence,
+    deep_linear,
+    deep_whitened,
+)
+from extremal.closed_forms.deep_network import DeepNetwork, descend
+from extremal.closed_forms.hulls import HullDistances, hull_distances
 from extremal.closed_forms.orthogonal import orthogonal_max_margin, orthogonal_min_norm
 from extremal.closed_forms.result import ClosedForm
 from extremal.closed_forms.separability import is_orthogonally_separable
 from extremal.closed_forms.spike_free import is_spike_free
+from extremal.closed_forms.thresholds import DeepThreshold, deep_threshold
 
 __all__ = [
     "ClosedForm",
@@ -33,4 +55,35 @@ __all__ = [
     "stack",
     "stacked_features",
     "train_layerwise",
+    "BatchNormNetwork",
+    "ClosedForm",
+    "ConvexFeatures",
+    "DeepDuality",
+    "DeepForm",
+    "DeepNetwork",
+    "DeepThreshold",
+    "ExtremePoint",
+    "GaussianHull",
+    "HullDistances",
+    "NeuralCollapse",
+    "ZeroErrorNetwork",
+    "batch_norm",
+    "convex_features",
+    "deep_duality",
+    "deep_incidence",
+    "deep_linear",
+    "deep_threshold",
+    "deep_whitened",
+    "descend",
+    "extreme_point",
+    "gaussian_hull",
+    "hull_distances",
+    "is_orthogonally_separable",
+    "is_spike_free",
+    "network_collapse",
+    "neural_collapse",
+    "orthogonal_max_margin",
+    "orthogonal_min_norm",
+    "simplex_frame",
+    "zero_error_network",
 ]
