@@ -154,6 +154,12 @@ def test_moves_keep_the_function_and_never_raise_the_penalty(seed: int) -> None:
     assert pruned.width <= rank <= X.shape[0] * net.n_outputs
 
 
+def test_merge_drops_neurons_whose_strength_underflows() -> None:
+    net = Network([[1e-300, 1.0]], [1e-300, 2.0]).merge()
+    assert net.width == 1
+    assert Network([[1e-300]], [1e-300]).merge().width == 0
+
+
 def test_merge_joins_copies() -> None:
     hidden, output = np.array([[1.0, 2.0, -1.0], [1.0, 2.0, 0.0]]), np.array([1.0, 3.0, 1.0])
     merged = Network(hidden, output).merge()

@@ -134,10 +134,11 @@ class Network:
             free &= ~same
             total = directions[:, same] @ strength[same]
             size = np.linalg.norm(total)
-            hidden.append(total / np.sqrt(size))
-            output.append(outers[j] * np.sqrt(size))
+            if size > 0:  # it may underflow
+                hidden.append(total / np.sqrt(size))
+                output.append(outers[j] * np.sqrt(size))
         if not hidden:
-            return net
+            return self._with(net.hidden[:, :0], net.output[:0])
         return self._with(np.column_stack(hidden), np.vstack(output))
 
     def prune(self, X: ArrayLike) -> Network:
@@ -202,7 +203,7 @@ def remove_dependencies(fits: Array, cost: Array) -> Array:
     share[norms == 0] = 0.0
     while True:
         active = np.flatnonzero(share)
-        direction = _dependency(fits[:, active] * share[active])
+        direction = dependency(fits[:, active] * share[active])
         if direction is None:
             return share
         slope = cost[active] * share[active] @ direction
@@ -218,8 +219,11 @@ def remove_dependencies(fits: Array, cost: Array) -> Array:
         share[active] *= scale
 
 
-def _dependency(fits: Array) -> Array | None:
-    """A nonzero z with fits @ z = 0 to working precision, or None if the columns are independent."""
+def dependency(fits: Array, tol: float = 1e-12) -> Array | None:
+    """A nonzero z with fits @ z = 0 to working precision, or None if the columns (not zero) are independent.
+
+    Columns count as dependent below `tol` times the size of the matrix, relative to the largest unit column.
+    """
     from scipy.linalg import qr, solve_triangular
 
     m = fits.shape[1]
@@ -228,7 +232,7 @@ def _dependency(fits: Array) -> Array | None:
     norms = np.linalg.norm(fits, axis=0)
     _, R, order = qr(fits / norms, mode="economic", pivoting=True)
     diagonal = np.abs(np.diag(R))
-    rank = int((diagonal > 1e-12 * max(fits.shape) * diagonal[0]).sum())
+    rank = int((diagonal > tol * max(fits.shape) * diagonal[0]).sum())
     if rank == m:
         return None
     z = np.zeros(m)

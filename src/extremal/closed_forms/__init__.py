@@ -40,6 +40,9 @@ from extremal.closed_forms.linear_networks import (
     linear_network,
 )
 from extremal.closed_forms.nonnegative_form import NonnegativeMaximum, nonnegative_maximum
+from extremal.closed_forms.critical_width import CriticalWidth, critical_width
+from extremal.closed_forms.landscape import Path, Stage, path_to_optimum
+from extremal.closed_forms.orbits import permute, same_orbit, split
 from extremal.closed_forms.orthogonal import orthogonal_max_margin, orthogonal_min_norm
 from extremal.closed_forms.result import ClosedForm
 from extremal.closed_forms.separability import is_orthogonally_separable
@@ -64,6 +67,10 @@ __all__ = [
     "gram_alignment",
     "ideal_gram",
     "ideal_hidden",
+    "CriticalWidth",
+    "Path",
+    "Stage",
+    "critical_width",
     "is_orthogonally_separable",
     "is_spike_free",
     "orthogonal_max_margin",
@@ -124,4 +131,8 @@ __all__ = [
     "patch_matrix",
     "separate_outputs",
     "soft_thresholded_svd",
+    "path_to_optimum",
+    "permute",
+    "same_orbit",
+    "split",
 ]

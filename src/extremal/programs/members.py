@@ -46,6 +46,19 @@ class Sparsest:
 
 
 @dataclass(frozen=True, eq=False)
+class Narrowest:
+    """A member with the fewest neurons that were found, and the number that no member of the set is below."""
+
+    member: Member
+    lower: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether no member of the set has fewer neurons."""
+        return self.member.width <= self.lower
+
+
+@dataclass(frozen=True, eq=False)
 class PredictionRange:
     """What optimal networks can say at a point: the least and the largest output, and networks that say it."""
 

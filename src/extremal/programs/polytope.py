@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 from scipy.linalg import null_space, qr
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from extremal.design import Array
 
@@ -87,6 +87,39 @@ class Polytope:
         if solution.x is None:
             raise RuntimeError(f"the linear program over the optimal set was not solved: {solution.message}")
         return self.clean(self.start + self.null @ solution.x)
+
+    def fewest(self, highest: Array, *, time_limit: float | None = None) -> tuple[Array, int]:
+        """A point with as few positive x_k, k < m, as was found, and a proven lower bound on their number (HiGHS).
+
+        Parameters
+        ----------
+        highest : array of shape (m,)
+            Upper bounds of the nonnegative variables over the polytope.
+        time_limit : float, optional
+            Seconds.
+        """
+        possible = np.flatnonzero(highest > EMPTY)
+        if self.dimension == 0 or possible.size == 0:
+            return self.start, int((self.start[: self.m] > EMPTY).sum())
+        k, used = self.dimension, possible.size
+        G, h = self.inequalities
+        caps = np.hstack([self.null[possible], -np.diag(highest[possible] * (1 + IMPLIED))])
+        held = LinearConstraint(np.hstack([G, np.zeros((len(h), used))]), ub=h + LP_TOLERANCE)
+        chosen = LinearConstraint(caps, ub=-self.start[possible] + LP_TOLERANCE)
+        solution = milp(
+            np.concatenate([np.zeros(k), np.ones(used)]),
+            integrality=np.concatenate([np.zeros(k), np.ones(used)]),
+            bounds=Bounds(np.append(np.full(k, -np.inf), np.zeros(used)), np.append(np.full(k, np.inf), np.ones(used))),
+            constraints=[held, chosen],
+            options={} if time_limit is None else {"time_limit": time_limit},
+        )
+        bound = 0.0 if solution.mip_dual_bound is None else float(solution.mip_dual_bound)
+        lower = int(np.ceil(max(bound, 0.0) - 1e-6))
+        if solution.x is None:
+            return self.start, lower
+        left_out = np.zeros(self.start.size)
+        left_out[possible] = solution.x[k:] < 0.5
+        return self.minimise(left_out), lower
 
     def minimise_quadratic(self, Q: Array, linear: Array) -> Array:
         """argmin of 1/2 x^T Q x + linear^T x, by Clarabel."""

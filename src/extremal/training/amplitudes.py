@@ -107,8 +107,11 @@ def active_set(Q: Array, linear: Array, start: Array, n_free: int) -> Array:
         index = np.flatnonzero(support)
         block = Q[np.ix_(index, index)] / np.outer(scale[index], scale[index])
         block[np.diag_indices_from(block)] += 1e-14
-        with np.errstate(over="ignore"):
-            goal = np.linalg.solve(block, -linear[index] / scale[index]) / scale[index]
+        try:
+            with np.errstate(over="ignore"):
+                goal = np.linalg.solve(block, -linear[index] / scale[index]) / scale[index]
+        except np.linalg.LinAlgError:  # dependent to the last digit: the tiny curvature was rounded away
+            break
         if not is_moderate(goal):
             break
         blocking = bounded[index] & (goal < 0)
