@@ -28,3 +28,23 @@ def fitting(X: ArrayLike, y: Array) -> tuple[Array, Array]:
     if len(rows) != y.size:
         raise ValueError(f"X has {len(rows)} rows and y has {y.size}")
     return rows, y
+
+
+def classes(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array, int]:
+    """A user's data as a dense matrix, the class 0, ..., K-1 of every row, and K >= 2.
+
+    Labels -1/+1 are the classes 0 and 1; otherwise they are class numbers, as for the softmax.
+
+    Raises
+    ------
+    ValueError
+        If the labels are of another kind, or do not fit the data.
+    """
+    labels = np.asarray(y, dtype=np.float64)
+    if labels.ndim == 1 and labels.size and np.isin(labels, (-1, 1)).all():
+        labels = (labels + 1) / 2
+    if labels.ndim != 1 or not labels.size or np.any(labels < 0) or np.any(labels != np.floor(labels)):
+        raise ValueError("y must hold labels -1/+1, or class numbers 0, 1, ..., K-1, in one column")
+    one_hot = bind("softmax", labels).target
+    rows, number = fitting(X, np.argmax(one_hot, axis=1))
+    return rows, number, one_hot.shape[1]
