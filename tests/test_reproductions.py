@@ -18,7 +18,7 @@ from extremal.reproductions.errata import ERRATA, Erratum
 from extremal.reproductions.result import Agreement, Comparison, Reproduction
 
 #: Entries that run within a few seconds; the others are in the slow tests.
-QUICK = {"toy-landscape"}
+QUICK = {"toy-landscape", "backprop-spikes", "jmlr-lemma-9"}
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)

@@ -112,10 +112,11 @@ def whitened_path(X: ArrayLike, y: ArrayLike, *, loss: Loss = "squared", tol: fl
     hinge          t < sqrt(n_k)                 y_i                               t sqrt(n_k), else n_k
     squared_hinge  t < sqrt(n_k)                 (1 - t / sqrt(n_k)) y_i           t sqrt(n_k) - t^2/2, else n_k/2
     logistic       t < sqrt(n_k) / 2             y_i log(1/p - 1), p = t/sqrt(n_k) n_k H(p), else n_k log 2
-    softmax        t < sqrt(n_k (K-1)/K)         log of the odds (K-1) (1/q - 1)   n_k H(q, K-1 times), else n_k log K
+    softmax        t < sqrt(n_k (K-1)/K)         own minus others log(K-1)(1/q-1)  n_k H(q), else n_k log K
     =============  ============================  ================================  ==========================
 
-    with q = t sqrt((K-1) / (K n_k)), the total probability of the other classes. Zero targets have no neuron.
+    H is the entropy of (p, 1 - p), and of (1 - q, q / (K-1), ..., q / (K-1)) with q = t sqrt((K-1) / (K n_k)), the
+    total probability of the other classes. Zero targets have no neuron.
 
     Parameters
     ----------

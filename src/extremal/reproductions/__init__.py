@@ -48,6 +48,47 @@ CATALOGUE = (
         "layers:digits",
     ),
     Entry("errata", "Errors in the sources, each with a counter-example that runs", "various", "errata:all_errata"),
+        "backprop-spikes",
+        "Gradient flow on two rows in the plane, to the spikes of the rectified ellipsoid",
+        "Wang & Pilanci (ICLR 2022), talk",
+        "orthogonal:flow_to_the_spikes",
+    ),
+    Entry(
+        "backprop-alignment",
+        "Neurons align with class sums before the network is felt",
+        "Wang & Pilanci (ICLR 2022), alignment theorem",
+        "orthogonal:alignment",
+    ),
+    Entry(
+        "jmlr-figure-6c",
+        "The duality gap on whitened data vanishes at two neurons",
+        "Ergen & Pilanci (JMLR 2021), figure 6c",
+        "whitened:gap_against_width",
+    ),
+    Entry(
+        "jmlr-figures-11-12",
+        "The closed form for whitened one-hot targets against SGD, on digits",
+        "Ergen & Pilanci (JMLR 2021), figures 11 and 12",
+        "whitened:closed_form_against_sgd",
+    ),
+    Entry(
+        "jmlr-theorem-5",
+        "How often Gaussian rows are spike-free",
+        "Ergen & Pilanci (JMLR 2021), theorem 5",
+        "spike_free:gaussian_rows",
+    ),
+    Entry(
+        "jmlr-lemma-9",
+        "The network of fewest neurons, and when it is the smallest",
+        "Ergen & Pilanci (JMLR 2021), lemmas 9 and 10",
+        "spike_free:fewest_neurons",
+    ),
+    Entry(
+        "jmlr-algorithm-1",
+        "Cutting planes on data that are not spike-free",
+        "Ergen & Pilanci (JMLR 2021), algorithm 1 and section 2.2.1",
+        "spike_free:cutting_planes",
+    ),
 )
 
 
