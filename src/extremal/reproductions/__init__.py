@@ -47,7 +47,13 @@ CATALOGUE = (
         "Duan et al. (Neural Computation 2020)",
         "layers:digits",
     ),
-    Entry("errata", "Errors in the sources, each with a counter-example that runs", "various", "errata:all_errata"),
+    Entry(
+        "errata",
+        "Errors in the sources, each with a counter-example that runs",
+        "various",
+        "errata:all_errata",
+    ),
+    Entry(
         "backprop-spikes",
         "Gradient flow on two rows in the plane, to the spikes of the rectified ellipsoid",
         "Wang & Pilanci (ICLR 2022), talk",
