@@ -12,7 +12,7 @@ import numpy as np
 ZERO = Decimal(0)
 
 
-def exact(array) -> np.ndarray:
+def as_decimals(array) -> np.ndarray:
     """The doubles of an array, as they are."""
     array = np.asarray(array, dtype=float)
     out = np.empty(array.shape, dtype=object)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 import extremal
-from decimals import ZERO, exact, norm
+from decimals import ZERO, as_decimals, norm
 from extremal.design import Design
 from extremal.gauge.cone_proofs import LARGEST_RANK, cone_tree, cone_trees, data_rows
 from extremal.gauge.cones import cone_bound
@@ -146,14 +146,14 @@ def leaves_of(lines: Lines, tree: ConeTree, monkeypatch):
 
 def exact_bound(lines: Lines, rays, vector, listed):
     """|p| + sqrt(r) max_k (what p . v_k lacks)_+ / |v_k|_1, for the numbers of the checker, in Decimals."""
-    rows, weights, rays, p = exact(lines.rows), exact(lines.weights), exact(rays), exact(vector)
+    rows, weights, rays, p = as_decimals(lines.rows), as_decimals(lines.weights), as_decimals(rays), as_decimals(vector)
     shares = np.where(rows @ p > 0, Decimal(1), ZERO)
     for row, t in listed:
         shares[lines.group[row]] = Decimal(t if lines.orientation[row] > 0 else 1 - t)
     lack = ZERO
     for v in rays:
         z = rows @ v
-        need = exact(lines.linear) @ v + weights @ np.where(weights > 0, np.maximum(z, ZERO), shares * z)
+        need = as_decimals(lines.linear) @ v + weights @ np.where(weights > 0, np.maximum(z, ZERO), shares * z)
         lack = max(lack, (need - p @ v) / np.abs(v).sum())
     return norm(p) + Decimal(len(p)).sqrt() * lack
 

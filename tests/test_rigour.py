@@ -16,7 +16,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from decimals import ZERO, exact, norm, norms
+from decimals import ZERO, as_decimals, norm, norms
 from extremal.proof import SideTree
 from proofs import enumeration_tree, random_tree
 
@@ -55,9 +55,9 @@ def portions(rows, weights, tree):
 
 def exact_bound(leaves, y, factors, leaf):
     """The bound of one leaf for the numbers of the checker, in Decimals."""
-    constant, l, G = ZERO, exact(leaves.lines.linear), ZERO
+    constant, l, G = ZERO, as_decimals(leaves.lines.linear), ZERO
     terms = (leaves.rows, leaves.weights, y.q[leaf], y.a[leaf], y.m[leaf])
-    for state, x, c, q, a, m in zip(leaves.state[leaf], *map(exact, terms), strict=True):
+    for state, x, c, q, a, m in zip(leaves.state[leaf], *map(as_decimals, terms), strict=True):
         if state > 0:
             l = l + c * x
         elif state == 0 and c > 0:
@@ -68,10 +68,10 @@ def exact_bound(leaves, y, factors, leaf):
             l = l + (c / 2 - a) * x
             constant += max(abs(a) + norm(m) + c / 2, ZERO) * norm(x)
             G = G - np.outer(m, x)
-    normals, signs, h = exact(leaves.normals[leaf]), exact(leaves.signs[leaf]), exact(y.h[leaf])
-    l = l + (signs * np.maximum(exact(y.rho[leaf]), norms(h))) @ normals
-    G = G - (signs * h.T) @ normals + normals.T @ exact(np.triu(y.theta[leaf], 1)) @ normals
-    nu, R, p = (exact(part[leaf]) for part in factors)
+    normals, signs, h = as_decimals(leaves.normals[leaf]), as_decimals(leaves.signs[leaf]), as_decimals(y.h[leaf])
+    l = l + (signs * np.maximum(as_decimals(y.rho[leaf]), norms(h))) @ normals
+    G = G - (signs * h.T) @ normals + normals.T @ as_decimals(np.triu(y.theta[leaf], 1)) @ normals
+    nu, R, p = (as_decimals(part[leaf]) for part in factors)
     residual = (G + G.T) / 2 - nu * np.eye(len(p), dtype=int) + R @ R.T
     return constant + nu.item() + norm(residual) + p @ p + norm(l - 2 * (R @ p))
 
