@@ -30,7 +30,7 @@ def pytest_sessionstart() -> None:
     elif worker == "gw1":
         extremal.gauge(X, lam, method="cones")
         extremal.gauge(X, lam, method="cells")
-        extremal.arrangements(X)
+        extremal.arrangements(X).patterns.unpack()
         extremal.flow([[1.0, 2.0], [2.0, -1.0], [-1.0, 1.0]], [1.0, -1.0, 1.0], width=3)
 
 

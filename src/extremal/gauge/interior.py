@@ -204,8 +204,8 @@ def interior_point(
     point : arrays u (d,), U (d, d)
         The last iterate.
     """
-    arrays = (np.ascontiguousarray(part) for part in (P, N, A, phi, cp, cn, b))
-    return _interior_point(*arrays, cutoff, accuracy, iterations, multipliers, point)
+    P, N, A, phi = (np.ascontiguousarray(rows) for rows in (P, N, A, phi))
+    return _interior_point(P, N, A, phi, cp, cn, b, cutoff, accuracy, iterations, multipliers, point)
 
 
 @njit(cache=True, nogil=True)
