@@ -37,5 +37,7 @@ def pytest_sessionstart() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Small matrices on several threads mostly wait for each other, on a busy machine most of all."""
-    with threadpool_limits(1):
+    with threadpool_limits(1), pytest.MonkeyPatch.context() as patch:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            patch.setenv(name, "1")  # the programs that tests start
         yield
