@@ -130,7 +130,7 @@ def test_no_restart_with_several_outputs_is_below_the_proof(loss: str, intercept
     c = 3 if loss == "softmax" else 2
     model = {"loss": loss, "bias": "penalized", "intercept": intercept, "sample_weight": w}
     for beta in (0.05, 0.5):
-        certificate = extremal.fit(X, y, beta=beta, time_limit=1.0, **model).certificate
+        certificate = extremal.fit(X, y, beta=beta, time_limit=2.0, **model).certificate
         lowest = lowest_of_restarts(X, y, beta, model, restarts=10, width=12, c=c)
         assert 0 < certificate.dual <= lowest * (1 + 1e-13)
         assert certificate.primal <= lowest * (1 + 1e-5)
