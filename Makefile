@@ -24,7 +24,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/fit.py $(BENCH)

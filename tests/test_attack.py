@@ -130,7 +130,7 @@ def test_no_restart_with_several_outputs_is_below_the_proof(loss: str, intercept
     c = 3 if loss == "softmax" else 2
     model = {"loss": loss, "bias": "penalized", "intercept": intercept, "sample_weight": w}
     for beta in (0.05, 0.5):
-        certificate = extremal.fit(X, y, beta=beta, time_limit=1.0, **model).certificate
+        certificate = extremal.fit(X, y, beta=beta, time_limit=2.0, **model).certificate
         lowest = lowest_of_restarts(X, y, beta, model, restarts=10, width=12, c=c)
         assert 0 < certificate.dual <= lowest * (1 + 1e-13)
         assert certificate.primal <= lowest * (1 + 1e-5)
@@ -185,7 +185,9 @@ def test_bounds_of_tampered_networks(
     rest = {key: value for key, value in model.items() if key != "bias"}
     slack = tiny(X, y, model)
     for kind, net in tampered(best, rng, bias=model["bias"] == "penalized", intercept=model["intercept"]).items():
-        certificate = extremal.certify(net, X, y, beta=beta, **rest)
+        optimal = kind in ("optimal", "permuted", "split")
+        limit = None if optimal or seed == 0 else 0.1  # a bound is valid whenever its search is stopped
+        certificate = extremal.certify(net, X, y, beta=beta, time_limit=limit, **rest)
         assert certificate.dual <= best.upper + slack, kind
         assert certificate.primal >= best.lower - slack, kind
         assert certificate.dual <= certificate.primal, kind
@@ -193,7 +195,7 @@ def test_bounds_of_tampered_networks(
         assert certificate.primal == pytest.approx(
             net.objective(X, y, beta=beta, loss=model["loss"], sample_weight=model["sample_weight"]), rel=1e-13
         )
-        if kind in ("optimal", "permuted", "split"):
+        if optimal:
             assert certificate.gap <= 1e-6, kind
             assert certificate.status is Status.OPTIMAL, kind
         if certificate.status is Status.NOT_OPTIMAL:
@@ -216,20 +218,19 @@ def improves(certificate: Certificate, net: Network, X: Array, y: Array, beta: f
     return False
 
 
-@settings(max_examples=25)
-@given(st.integers(0, 10**6), st.sampled_from([1e-100, 1e-8, 1.0, 1e8, 1e100]), st.sampled_from([1e-50, 1.0, 1e50]))
-def test_bounds_survive_scaling(seed: int, size: float, height: float) -> None:
+@pytest.mark.parametrize(("seed", "size"), list(enumerate([1e-100, 1e-8, 1.0, 1e8, 1e100])))
+def test_bounds_survive_scaling(seed: int, size: float) -> None:
     """The certificate of a random network for scaled data is the scaled certificate."""
     rng = np.random.default_rng(seed)
     X, y = rng.normal(size=(6, 2)), rng.normal(size=6)
     W, a = rng.normal(size=(2, 3)), rng.normal(size=3)
-    plain = extremal.certify(Network(W, a), X, y, beta=0.3, time_limit=1)
-    scaled = extremal.certify(
-        Network(W / size, a * height), size * X, height * y, beta=0.3 * size * height, time_limit=1
-    )
+    plain = extremal.certify(Network(W, a), X, y, beta=0.3)
     assert plain.dual <= plain.primal
-    assert scaled.dual <= scaled.primal
-    assert scaled.dual == pytest.approx(height**2 * plain.dual, rel=1e-5)
+    for height in (1e-50, 1.0, 1e50):
+        net = Network(W / size, a * height)
+        scaled = extremal.certify(net, size * X, height * y, beta=0.3 * size * height)
+        assert scaled.dual <= scaled.primal
+        assert scaled.dual == pytest.approx(height**2 * plain.dual, rel=1e-5)
 
 
 @settings(max_examples=15)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import fields, replace
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from importlib import import_module
 
-import mpmath as mp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 import extremal
+from decimals import ZERO, as_decimals, norm
 from extremal.design import Design
 from extremal.gauge.cone_proofs import LARGEST_RANK, cone_tree, cone_trees, data_rows
 from extremal.gauge.cones import cone_bound
@@ -144,28 +145,23 @@ def leaves_of(lines: Lines, tree: ConeTree, monkeypatch):
 
 
 def exact_bound(lines: Lines, rays, vector, listed):
-    """|p| + sqrt(r) max_k (what p . v_k lacks)_+ / |v_k|_1, for the numbers of the checker, in mpmath."""
-    exact = lambda v: [mp.mpf(float(t)) for t in v]  # noqa: E731
-    dot = lambda v, w: sum((a * b for a, b in zip(v, w, strict=True)), mp.mpf(0))  # noqa: E731
-    p, rows, weights = exact(vector), [exact(x) for x in lines.rows], exact(lines.weights)
-    t = [mp.mpf(int(dot(x, p) > 0)) for x in rows]
-    for row, share in listed:
-        t[lines.group[row]] = mp.mpf(share if lines.orientation[row] > 0 else 1 - share)
-    lack = mp.mpf(0)
-    for ray in rays:
-        v = exact(ray)
-        need = dot(exact(lines.linear), v)
-        for x, c, share in zip(rows, weights, t, strict=True):
-            z = dot(x, v)
-            need += c * max(z, mp.mpf(0)) if c > 0 else c * share * z
-        lack = max(lack, (need - dot(p, v)) / sum(abs(a) for a in v))
-    return mp.sqrt(dot(p, p)) + mp.sqrt(len(p)) * lack
+    """|p| + sqrt(r) max_k (what p . v_k lacks)_+ / |v_k|_1, for the numbers of the checker, in Decimals."""
+    rows, weights, rays, p = as_decimals(lines.rows), as_decimals(lines.weights), as_decimals(rays), as_decimals(vector)
+    shares = np.where(rows @ p > 0, Decimal(1), ZERO)
+    for row, t in listed:
+        shares[lines.group[row]] = Decimal(t if lines.orientation[row] > 0 else 1 - t)
+    lack = ZERO
+    for v in rays:
+        z = rows @ v
+        need = as_decimals(lines.linear) @ v + weights @ np.where(weights > 0, np.maximum(z, ZERO), shares * z)
+        lack = max(lack, (need - p @ v) / np.abs(v).sum())
+    return norm(p) + Decimal(len(p)).sqrt() * lack
 
 
 def comparisons(count, monkeypatch, *, seed, most=12, rank=4, splits=12):
     """(checker's bound, exact bound, size of the terms) of every leaf of random problems."""
     rng = np.random.default_rng(seed)
-    with mp.workdps(DIGITS):
+    with localcontext(prec=DIGITS):
         for _ in range(count):
             n, r = int(rng.integers(1, most + 1)), int(rng.integers(1, rank + 1))
             lines = Lines.of(*random_rows(rng, n, r))
@@ -177,7 +173,7 @@ def comparisons(count, monkeypatch, *, seed, most=12, rank=4, splits=12):
 def test_bound_contains_exact_bound_on_thousands_of_cones(monkeypatch):
     checked = 0
     for bound, exact, size in comparisons(260, monkeypatch, seed=1):
-        assert mp.mpf(bound) >= exact
+        assert Decimal(bound) >= exact
         assert bound <= float(exact) * (1 + 1e-12) + 1e-12 * size + 1e-100  # and is not much larger
         checked += 1
     assert checked > 3000
@@ -185,7 +181,7 @@ def test_bound_contains_exact_bound_on_thousands_of_cones(monkeypatch):
 
 def test_bound_contains_exact_bound_with_more_rows(monkeypatch):
     for bound, exact, size in comparisons(4, monkeypatch, seed=2, most=80, rank=6, splits=5):
-        assert mp.mpf(bound) >= exact
+        assert Decimal(bound) >= exact
         assert bound <= float(exact) * (1 + 1e-11) + 1e-11 * size
 
 
@@ -193,7 +189,7 @@ def test_error_terms_are_needed_and_small(monkeypatch):
     plain = list(comparisons(15, monkeypatch, seed=3))
     unit = checker.UNIT
     monkeypatch.setattr(checker, "UNIT", 0.0)
-    assert sum(mp.mpf(bound) < exact for bound, exact, _ in comparisons(15, monkeypatch, seed=3)) > 20
+    assert sum(Decimal(bound) < exact for bound, exact, _ in comparisons(15, monkeypatch, seed=3)) > 20
     monkeypatch.setattr(checker, "UNIT", 1000 * unit)
     larger = [bound for bound, _, _ in comparisons(15, monkeypatch, seed=3)]
     for new, (bound, _, size) in zip(larger, plain, strict=True):

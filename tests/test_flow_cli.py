@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import extremal
-from extremal import closed_forms, datasets
+from extremal import closed_forms, datasets, plotting
 from extremal.cli import METHODS, main
 from extremal.flow.discrete import Method
 
@@ -80,7 +80,10 @@ def test_without_time_for_a_proof_nothing_is_claimed(local):
     assert "%" not in report["sentence"]
 
 
-def test_the_report(separable, tmp_path):
+def test_the_report(separable, tmp_path, monkeypatch):
+    animate = plotting.animate
+    shorter = {"seconds": 0.5}
+    monkeypatch.setattr(plotting, "animate", lambda *args, **options: animate(*args, **(options | shorter)))
     folder = tmp_path / "new" / "out"
     result = run(separable[0], "--seeds", 2, "--report", folder, "--json")
     assert result.exit_code == 0, result.output

@@ -602,9 +602,12 @@ def test_the_neurons_are_relaxed_neurons() -> None:
         assert np.abs(lam @ Z).max() <= relaxed_maximisers(Design(X), lam)[0]
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.slow)])
-def test_no_network_is_below_a_dual_value(count: int) -> None:
-    """Relaxed and nearby dual points, from networks that are not optimal, against L-BFGS and the enumerated program."""
+@pytest.mark.parametrize(("count", "seconds"), [(40, 0.2), pytest.param(400, 5.0, marks=pytest.mark.slow)])
+def test_no_network_is_below_a_dual_value(count: int, seconds: float) -> None:
+    """Relaxed and nearby dual points, from networks that are not optimal, against L-BFGS and the enumerated program.
+
+    Whatever the time was enough for holds.
+    """
     for seed in range(count):
         X, y, beta, model = random_problem(seed, n=7, d=int(2 + seed % 2))
         problem = Problem.from_data(X, y, beta=beta, **model)
@@ -618,9 +621,9 @@ def test_no_network_is_below_a_dual_value(count: int) -> None:
             lowest = min(lowest, reference.solve(X, y, beta, **model).upper)
         slack = tiny(X, y, model)
         if d >= 2:
-            _, relaxed = relaxed_dual(problem, atoms, deadline=time.monotonic() + 5)
+            _, relaxed = relaxed_dual(problem, atoms, deadline=time.monotonic() + seconds)
             assert relaxed.value <= lowest + slack
-        bound, _ = proven_bound(problem, atoms, budget=Budget(1e-6, time.monotonic() + 5), rng=rng)
+        bound, _ = proven_bound(problem, atoms, budget=Budget(1e-6, time.monotonic() + seconds), rng=rng)
         assert bound.value <= lowest + slack
 
 

@@ -2,12 +2,13 @@
 
 Whatever the multipliers are, f(u) <= constant + nu + |G - nu I + R R^T| + |p|^2 + |l - 2 R p| on the leaf's part of the
 unit ball. The checker evaluates the right-hand side in double precision with error bounds; here it is evaluated for
-the very same numbers in mpmath.
+the very same numbers in Decimals.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal, localcontext
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
+from decimals import ZERO, as_decimals, norm, norms
 from extremal.proof import SideTree
 from proofs import enumeration_tree, random_tree
 
@@ -52,55 +54,31 @@ def portions(rows, weights, tree):
 
 
 def exact_bound(leaves, y, factors, leaf):
-    """The bound of one leaf for the numbers of the checker, in mpmath."""
-    rows, d, k = leaves.rows.tolist(), leaves.rows.shape[1], leaves.signs.shape[1]
-    vector = lambda array: [mp.mpf(v) for v in np.asarray(array).tolist()]  # noqa: E731
-    norm = lambda v: mp.sqrt(sum(t * t for t in v))  # noqa: E731
-    G, l, constant = mp.zeros(d), vector(leaves.lines.linear), mp.mpf(0)
-
-    def add_product(left, right):
-        for s in range(d):
-            for t in range(d):
-                G[s, t] += (left[s] * right[t] + left[t] * right[s]) / 2
-
-    for i, c in enumerate(vector(leaves.weights)):
-        x, state = vector(rows[i]), leaves.state[leaf, i]
-        share = mp.mpf(0)
+    """The bound of one leaf for the numbers of the checker, in Decimals."""
+    constant, l, G = ZERO, as_decimals(leaves.lines.linear), ZERO
+    terms = (leaves.rows, leaves.weights, y.q[leaf], y.a[leaf], y.m[leaf])
+    for state, x, c, q, a, m in zip(leaves.state[leaf], *map(as_decimals, terms), strict=True):
         if state > 0:
-            share = c
+            l = l + c * x
         elif state == 0 and c > 0:
-            q = mp.mpf(float(y.q[leaf, i]))
-            share = c / 2
-            if q > 0:
-                constant += c * c / (16 * q)
-                add_product([q * t for t in x], x)
-            else:
-                constant += c / 2 * norm(x)
+            l = l + c / 2 * x
+            constant += c * c / (16 * q) if q > 0 else c / 2 * norm(x)
+            G = G + q * np.outer(x, x)
         elif state == 0 and c < 0:
-            a, m = mp.mpf(float(y.a[leaf, i])), vector(y.m[leaf, i])
-            constant += max(abs(a) + norm(m) + c / 2, mp.mpf(0)) * norm(x)
-            share = c / 2 - a
-            add_product([-t for t in m], x)
-        l = [s + share * t for s, t in zip(l, x, strict=True)]
-    normals = [vector(leaves.normals[leaf, j]) for j in range(k)]
-    for j in range(k):
-        sign, h = mp.mpf(float(leaves.signs[leaf, j])), vector(y.h[leaf, j])
-        rho = max(mp.mpf(float(y.rho[leaf, j])), norm(h))
-        l = [s + sign * rho * t for s, t in zip(l, normals[j], strict=True)]
-        add_product([-sign * t for t in h], normals[j])
-        for i in range(j + 1, k):
-            theta = mp.mpf(float(y.theta[leaf, j, i]))
-            add_product([theta * t for t in normals[j]], normals[i])
-    nu, R, p = mp.mpf(float(factors[0][leaf])), mp.matrix(factors[1][leaf].tolist()), vector(factors[2][leaf])
-    residual = G - nu * mp.eye(d) + R * R.T
-    rest = [l[s] - 2 * sum(R[s, t] * p[t] for t in range(d)) for s in range(d)]
-    frobenius = mp.sqrt(sum(v * v for v in residual))
-    return constant + nu + frobenius + sum(t * t for t in p) + norm(rest)
+            l = l + (c / 2 - a) * x
+            constant += max(abs(a) + norm(m) + c / 2, ZERO) * norm(x)
+            G = G - np.outer(m, x)
+    normals, signs, h = as_decimals(leaves.normals[leaf]), as_decimals(leaves.signs[leaf]), as_decimals(y.h[leaf])
+    l = l + (signs * np.maximum(as_decimals(y.rho[leaf]), norms(h))) @ normals
+    G = G - (signs * h.T) @ normals + normals.T @ as_decimals(np.triu(y.theta[leaf], 1)) @ normals
+    nu, R, p = (as_decimals(part[leaf]) for part in factors)
+    residual = (G + G.T) / 2 - nu * np.eye(len(p), dtype=int) + R @ R.T
+    return constant + nu.item() + norm(residual) + p @ p + norm(l - 2 * (R @ p))
 
 
 def comparisons(count, **options):
     """(checker's bound, exact bound, sum of the sizes of all terms) of every leaf of random problems."""
-    with mp.workdps(DIGITS):
+    with localcontext(prec=DIGITS):
         for _, rows, weights, tree in problems(count, **options):
             for leaves, y, factors, bounds, sizes in portions(rows, weights, tree):
                 for leaf in range(len(bounds)):
@@ -110,7 +88,7 @@ def comparisons(count, **options):
 def test_bound_contains_exact_bound_on_thousands_of_leaves():
     checked = 0
     for bound, exact, size in comparisons(250):
-        assert mp.mpf(float(bound)) >= exact
+        assert Decimal(float(bound)) >= exact
         assert bound <= float(exact) * (1 + 1e-12) + 1e-12 * size + 1e-100  # and is not much larger
         checked += 1
     assert checked == 5000
@@ -119,18 +97,18 @@ def test_bound_contains_exact_bound_on_thousands_of_leaves():
 @pytest.mark.slow
 def test_bound_contains_exact_bound_on_more_leaves():
     for bound, exact, _ in comparisons(400, seed=7, leaves=25):
-        assert mp.mpf(float(bound)) >= exact
+        assert Decimal(float(bound)) >= exact
 
 
 def test_bound_contains_exact_bound_in_more_dimensions():
     for bound, exact, size in comparisons(12, seed=1, most=60, dimension=10, leaves=6):
-        assert mp.mpf(float(bound)) >= exact
+        assert Decimal(float(bound)) >= exact
         assert bound <= float(exact) * (1 + 1e-11) + 1e-11 * size
 
 
 def test_error_terms_are_needed(monkeypatch):
     monkeypatch.setattr(verify, "UNIT", 0.0)
-    failures = sum(mp.mpf(float(bound)) < exact for bound, exact, _ in comparisons(20, seed=2))
+    failures = sum(Decimal(float(bound)) < exact for bound, exact, _ in comparisons(20, seed=2))
     assert failures > 20
 
 

@@ -180,11 +180,10 @@ def read_point(x: Array, index: Array, point: tuple) -> None:  # pragma: no cove
             U[i, j] = x[index[i, j]]
 
 
-@njit(cache=True, nogil=True)
 def interior_point(
     P: Array, N: Array, A: Array, phi: Array, cp: Array, cn: Array, b: Array, cutoff: float, accuracy: float,
     iterations: int, multipliers: tuple, point: tuple,
-) -> tuple[float, float, int]:  # pragma: no cover - compiled  # fmt: skip
+) -> tuple[float, float, int]:  # fmt: skip
     """(bound, value of the relaxation at the last iterate, iterations).
 
     Stops when the bound is below the cutoff; when it certainly will not be, as soon as the bound is known to within
@@ -205,6 +204,16 @@ def interior_point(
     point : arrays u (d,), U (d, d)
         The last iterate.
     """
+    P, N, A, phi = (np.ascontiguousarray(rows) for rows in (P, N, A, phi))
+    return _interior_point(P, N, A, phi, cp, cn, b, cutoff, accuracy, iterations, multipliers, point)
+
+
+@njit(cache=True, nogil=True)
+def _interior_point(
+    P: Array, N: Array, A: Array, phi: Array, cp: Array, cn: Array, b: Array, cutoff: float, accuracy: float,
+    iterations: int, multipliers: tuple, point: tuple,
+) -> tuple[float, float, int]:  # pragma: no cover - compiled  # fmt: skip
+    """See `interior_point`, which gives it arrays of one memory layout: for another one it is compiled once more."""
     p, m, k, d = P.shape[0], N.shape[0], A.shape[0], P.shape[1]
     order, unknowns, cones, pairs = d + d * (d + 1) // 2, p + m, p + m + k, k * (k - 1) // 2
     width, lines = max(d + 1, 3), 1 + 2 * m + pairs  # whatever pads a short cone stays zero
