@@ -94,6 +94,34 @@ CATALOGUE = (
         "Cutting planes on data that are not spike-free",
         "Ergen & Pilanci (JMLR 2021), algorithm 1 and section 2.2.1",
         "spike_free:cutting_planes",
+        "gaussian-hulls",
+        "Distances of normal samples to each other's convex hull",
+        "Ergen & Pilanci (JMLR 2021), theorem 7",
+        "autoencoding:gaussian_hulls",
+    ),
+    Entry(
+        "jmlr-table-1",
+        "Least squares, backpropagation, convex training and convex random features",
+        "Ergen & Pilanci (JMLR 2021), table 1",
+        "autoencoding:table",
+    ),
+    Entry(
+        "deep-closed-forms",
+        "Deep linear, ReLU and batch-normalised networks against descents",
+        "Ergen & Pilanci (ICML 2021)",
+        "deep:closed_forms",
+    ),
+    Entry(
+        "deep-shared-neurons",
+        "Whether a path for each class is the best deep network",
+        "Ergen & Pilanci (ICML 2021); Wang, Ergen & Pilanci (2021)",
+        "deep:shared_neurons",
+    ),
+    Entry(
+        "neural-collapse",
+        "Collapse of the last layer in training and in closed form",
+        "Ergen & Pilanci (ICML 2021); Papyan, Han & Donoho (PNAS 2020)",
+        "deep:collapse",
     ),
 )
 
