@@ -57,6 +57,9 @@ from extremal.closed_forms.spike_free import SpikeFreeDistance, is_spike_free, s
 from extremal.closed_forms.spike_free_programs import spike_free_fit, spike_free_max_margin, spike_free_min_norm
 from extremal.closed_forms.thresholds import DeepThreshold, deep_threshold
 from extremal.closed_forms.whitened import WhitenedPath, soft_threshold_bound, whitened_fit, whitened_path
+from extremal.closed_forms.sampled import SampledPatterns, SampledProgram, sampled_patterns, scenario_violation
+from extremal.closed_forms.separability import is_orthogonally_separable
+from extremal.closed_forms.spike_free import is_spike_free
 
 __all__ = [
     "BatchNormNetwork",
@@ -86,6 +89,8 @@ __all__ = [
     "PenaltyComparison",
     "SeparateOutputs",
     "SpikeFreeDistance",
+    "SampledPatterns",
+    "SampledProgram",
     "Stage",
     "WhitenedPath",
     "ZeroErrorNetwork",
@@ -137,6 +142,8 @@ __all__ = [
     "spike_free_fit",
     "spike_free_max_margin",
     "spike_free_min_norm",
+    "sampled_patterns",
+    "scenario_violation",
     "split",
     "stack",
     "stacked_features",
