@@ -1,5 +1,6 @@
 """Special cases with known answers: data whose best network can be written down, and the tests for such data."""
 
+from extremal.closed_forms.kernels import KernelInterpolant, ntk, ntk_interpolant, ramps
 from extremal.closed_forms.linear_spline import LinearSpline
 from extremal.closed_forms.optimal_splines import OptimalSplines
 from extremal.closed_forms.orthogonal import orthogonal_max_margin, orthogonal_min_norm
@@ -10,13 +11,17 @@ from extremal.closed_forms.splines import SplineResult, spline_fit, spline_max_m
 
 __all__ = [
     "ClosedForm",
+    "KernelInterpolant",
     "LinearSpline",
     "OptimalSplines",
     "SplineResult",
     "is_orthogonally_separable",
     "is_spike_free",
+    "ntk",
+    "ntk_interpolant",
     "orthogonal_max_margin",
     "orthogonal_min_norm",
+    "ramps",
     "spline_fit",
     "spline_max_margin",
     "spline_min_norm",

@@ -1,8 +1,9 @@
-"""Piecewise linear functions of one variable: what they cost as networks with a free hidden bias, and as which networks.
+"""Piecewise linear functions of one variable: what they cost as networks with a free hidden bias, and which these are.
 
-A neuron v (s (x - t))_+, s = +-1, costs |v|; a neuron without weight is a constant and costs nothing. It bends f by v at
-t whichever way it is turned, and its slope is v to the right of t (s = 1) or -v to the left of it (s = -1). So, with the
-slope changes c_k = p_k + q_k divided between the two orientations, sum p_k = f'(inf) and sum q_k = -f'(-inf), and
+A neuron v (s (x - t))_+, s = +-1, costs |v|; a neuron without weight is a constant and costs nothing. It bends f by v
+at t whichever way it is turned, and its slope is v to the right of t (s = 1) or -v to the left of it (s = -1). So,
+with the slope changes c_k = p_k + q_k divided between the two orientations, sum p_k = f'(inf) and sum q_k = -f'(-inf),
+and
 
     cost(f) = min sum |p_k| + |q_k| = max(sum |c_k|, |f'(inf) + f'(-inf)|)        (Savarese et al., COLT 2019).
 """
@@ -112,8 +113,9 @@ class LinearSpline:
 def through(x: Array, heights: Array, offset: Array) -> LinearSpline:
     """The cheapest function through the points (x_k, heights_k + offset) that is straight between them, for one output.
 
-    With the slopes s_1, ..., s_{k-1} between the points and TV = sum |s_{i+1} - s_i|, the best slopes outside are s_1 and
-    s_{k-1} if |s_1 + s_{k-1}| <= TV. Otherwise bending by e = (|s_1 + s_{k-1}| - TV) / 2 at an end is worth it, and
+    With the slopes s_1, ..., s_{k-1} between the points and TV = sum |s_{i+1} - s_i|, the best slopes outside are s_1
+    and s_{k-1} if |s_1 + s_{k-1}| <= TV. Otherwise bending by e = (|s_1 + s_{k-1}| - TV) / 2 at an end is worth it,
+    and
 
         cost = max(TV, (TV + |s_1 + s_{k-1}|) / 2).
 

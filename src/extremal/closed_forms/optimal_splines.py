@@ -1,8 +1,9 @@
 """All optima: where the kinks of a cheapest function through given points may lie.
 
-The dual's G is linear between two points of the data. Where it equals +cost at both, it does in between: so between two
-neighbouring points at which the function bends the same way, the slope changes may be spread over the interval, as long
-as the function still goes through the points. That is, on a run of such points it may be any function that bends one way.
+The dual's G is linear between two points of the data. Where it equals +cost at both, it does in between: so between
+two neighbouring points at which the function bends the same way, the slope changes may be spread over the interval, as
+long as the function still goes through the points. That is, on a run of such points it may be any function that bends
+one way.
 """
 
 from __future__ import annotations

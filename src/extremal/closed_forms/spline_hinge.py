@@ -1,4 +1,4 @@
-"""min sum_i w_i (1 - y_i f(x_i))_+ + beta cost(f): an interior-point method over few knots, and more where they are missing."""
+"""min sum_i w_i (1 - y_i f(x_i))_+ + beta cost(f): an interior-point method over few knots, more where they lack."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from extremal.design import Array
 
 #: Knots at first, and rounds at most.
 KNOTS, ROUNDS = 65, 80
+#: Rounds with the last accuracy that do not halve the gap, before double precision is held responsible.
+PATIENCE = 3
 #: The multiplier exceeds beta at a new knot by this fraction, and the proven gap at which the search ends.
 VIOLATION, TOL = 1e-9, 1e-10
 #: Where the program stops while the gap is large, as a fraction of it, and in the end.
@@ -21,7 +23,7 @@ LOOSE, TIGHT = 1e-4, 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Margins:
-    """Samples with increasing positions x (n,) between 0 and 1 (a position comes once for each label), labels y, weights w."""
+    """Samples with increasing positions x (n,) from 0 to 1 (once for each label), labels y, and weights w."""
 
     x: Array
     y: Array
@@ -55,7 +57,7 @@ def fit_margins(data: Margins) -> MarginSolution:
         balanced = _balanced(data, data.w * data.y)
         return replace(best, lam=balanced, dual=float(balanced @ data.y))
     at = np.unique(np.linspace(0, where.size - 1, min(where.size, KNOTS)).astype(int))
-    f, tight = np.zeros(at.size), False
+    f, tight, idle, before = np.zeros(at.size), False, 0, np.inf
     for count in range(1, ROUNDS + 1):
         program = _program(data, where[at], first[at])
         inside = solve(program, f, scale=best.primal, tol=TIGHT if tight else max(LOOSE * best.gap, TIGHT))
@@ -67,7 +69,9 @@ def fit_margins(data: Margins) -> MarginSolution:
             proof = (lam, dual) if dual > best.dual else (best.lam, best.dual)
             best = replace(spline, lam=proof[0], dual=proof[1], rounds=count)
         more = peaks(G, at, VIOLATION)
-        if best.gap <= TOL or (tight and not more.size):
+        idle = idle + 1 if tight and best.gap > 0.5 * before else 0
+        before = best.gap
+        if best.gap <= TOL or (tight and not more.size) or idle > PATIENCE:
             break
         tight = not more.size or best.gap < 1e-6
         wider = np.union1d(at, more)

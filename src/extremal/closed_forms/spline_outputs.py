@@ -1,7 +1,7 @@
 """Several outputs: min loss + beta sum_j |v_j|_2 over ramps at the data, as a banded second-order cone program.
 
-With f' = P - Q, where P are the slopes of the neurons that are turned right (nothing before the first point) and -Q those
-of the others (nothing after the last), the cost is the sum of the lengths of the jumps of P and Q.
+With f' = P - Q, where P are the slopes of the neurons that are turned right (nothing before the first point) and -Q
+those of the others (nothing after the last), the cost is the sum of the lengths of the jumps of P and Q.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from extremal.design import Array
 #: Knots at first, and rounds at most.
 KNOTS, ROUNDS = 65, 60
 #: The multiplier exceeds beta at a new knot by this fraction, and the proven gap at which the search ends.
-VIOLATION, TOL = 1e-7, 1e-9
+VIOLATION, TOL = 1e-10, 1e-9
 #: Jumps below this fraction of the largest are traces of an interior point.
 TRACE = 1e-7
 #: Accuracies asked of the cone program.
@@ -57,8 +57,10 @@ class VectorSolution:
 
 
 def interpolate(data: Vectors) -> VectorSolution:
-    """min sum_j |v_j|_2 subject to f(x_i) = Y_i. Straight lines between the points are an optimum, in closed form if the
-    sum of |c_k| can be reached, that is if -s_1 = sum theta_k c_k with 0 <= theta_k <= 1."""
+    """min sum_j |v_j|_2 subject to f(x_i) = Y_i: straight lines between the points are an optimum.
+
+    It is in closed form if the sum of |c_k| can be reached, that is if -s_1 = sum theta_k c_k with 0 <= theta_k <= 1.
+    """
     k = data.x.size
     knots = np.arange(k)
     changes = np.diff(np.diff(data.Y, axis=0) / np.diff(data.x)[:, None], axis=0)
@@ -71,7 +73,7 @@ def interpolate(data: Vectors) -> VectorSolution:
 
 
 def _split(x: Array, Y: Array, changes: Array) -> tuple[Array | None, Array]:
-    """Parts p (k, c) of the slope changes with -s_1 = sum of the others and no more cost, and G; None if there are none."""
+    """Parts p (k, c) of the slope changes c_k so that the others sum to -s_1, or None; and G."""
     G = np.zeros(Y.shape)
     p = np.zeros(Y.shape)
     if x.size == 1:
@@ -90,7 +92,7 @@ def _split(x: Array, Y: Array, changes: Array) -> tuple[Array | None, Array]:
 
 
 def fit_vectors(data: Vectors) -> VectorSolution:
-    """min 1/2 sum_i w_i |f(x_i) - Y_i|^2 + beta sum_j |v_j|_2, to a proven relative gap of `TOL` or what is possible."""
+    """min 1/2 sum_i w_i |f(x_i) - Y_i|^2 + beta sum_j |v_j|_2, to a relative gap of `TOL` or what is possible."""
     mean = data.w @ data.Y / data.w.sum()
     lam = data.w[:, None] * (data.Y - mean)
     one = np.zeros(1, dtype=int)
@@ -98,28 +100,26 @@ def fit_vectors(data: Vectors) -> VectorSolution:
     return zero if data.x.size == 1 or zero.gap <= TOL else _refined(data, zero)
 
 
-def _refined(data: Vectors, best: VectorSolution | None = None) -> VectorSolution:
+def _refined(data: Vectors, start: VectorSolution | None = None) -> VectorSolution:
     """Rounds of the cone program, with more knots where the multiplier asks for them; all of them for interpolation."""
     k = data.x.size
     knots = np.unique(np.linspace(0, k - 1, min(k, KNOTS) if data.beta else k).astype(int))
-    for count in range(1, ROUNDS + 1):
-        for accuracy in ACCURACY:
-            found, size = _solved(data, knots, accuracy, count)
-            if best is None or found.primal - found.dual < best.primal - best.dual:
-                best = found
-            if found.gap < 1e-6 or found.knots.size < k:
-                break
+    best, size = _solved(data, knots, 1)
+    if start is not None and start.gap < best.gap:
+        best = start
+    for count in range(2, ROUNDS + 1):
         more = peaks(size, knots, VIOLATION)
         if best.gap <= TOL or not more.size:
             break
         knots = np.union1d(knots, more)
-    assert best is not None
+        found, size = _solved(data, knots, count)
+        best = found if found.primal - found.dual < best.primal - best.dual else best
     return best
 
 
-def _solved(data: Vectors, knots: Array, accuracy: float, count: int) -> tuple[VectorSolution, Array]:
+def _solved(data: Vectors, knots: Array, count: int) -> tuple[VectorSolution, Array]:
     """The program with these knots, solved; and G over its bound at all points."""
-    f, p, at_knots = _cone_program(data, knots, accuracy)
+    f, p, at_knots = _cone_program(data, knots)
     x = data.x[knots]
     if data.beta:
         rows = Rows.of(knots, data.x, LONG)
@@ -131,13 +131,14 @@ def _solved(data: Vectors, knots: Array, accuracy: float, count: int) -> tuple[V
         lam = second_differences(x, at_knots)
     G = moments(data.x, lam)
     size = np.sqrt(np.maximum((G**2).sum(axis=1), ((G - G[:1]) ** 2).sum(axis=1))).astype(float)
-    keep = _bends(x, f, p)
+    keep = _bends(x, f) if data.beta else np.ones(knots.size, dtype=bool)
     used = knots[keep]
     p, q = _completed(data.x[used], f[keep], p[keep])
     return _bounded(data, used, f[keep], p, q, lam, count), size / (data.beta or 1.0)
 
 
-def _bends(x: Array, f: Array, p: Array) -> Array:
+def _bends(x: Array, f: Array) -> Array:
+    """The ends, and where the slope changes by more than the traces that an interior point leaves."""
     changes = np.linalg.norm(np.diff(np.diff(f, axis=0) / np.diff(x)[:, None], axis=0), axis=1)
     return np.concatenate([[True], changes > TRACE * changes.max(initial=0.0), [True]])
 
@@ -151,7 +152,8 @@ def _completed(x: Array, f: Array, p: Array) -> tuple[Array, Array]:
     p, q = p.copy(), np.zeros(f.shape)
     size = np.linalg.norm(changes, axis=1)
     right, left = np.linalg.norm(p[1:-1], axis=1), np.linalg.norm(changes - p[1:-1], axis=1)
-    p[1:-1] = np.where((right <= TRACE * size)[:, None], 0.0, np.where((left <= TRACE * size)[:, None], changes, p[1:-1]))
+    p[1:-1][right <= TRACE * size] = 0.0
+    p[1:-1][left <= TRACE * size] = changes[left <= TRACE * size]
     q[1:-1] = changes - p[1:-1]
     p[0], p[-1] = slopes[0] + q[1:-1].sum(axis=0), 0.0
     return p, q
@@ -172,61 +174,58 @@ def _bounded(data: Vectors, knots: Array, f: Array, p: Array, q: Array, lam: Arr
     return VectorSolution(knots, f, p, q, scale * lam, primal, dual, data.beta, count)
 
 
-def _cone_program(data: Vectors, knots: Array, accuracy: float) -> tuple[Array, Array, Array]:
+def _cone_program(data: Vectors, knots: Array) -> tuple[Array, Array, Array]:
     """Values f (m, c) and right jumps p (m, c) at the knots, and G there (m, c).
 
-    Variables: f, P (m - 1, c), Q (m - 1, c), and the lengths of the 2 (m - 1) jumps.
+    Variables: f, P (m - 1, c), Q (m - 1, c), and the lengths of the m - 1 jumps of either.
     """
     import clarabel
 
     m, c = knots.size, data.Y.shape[1]
-    h, beta = np.diff(data.x[knots]), data.beta or 1.0
     eye = sparse.identity(c)
     D = sparse.diags([np.full(m - 1, -1.0), np.ones(m - 1)], [0, 1], shape=(m - 1, m))
-    up = sparse.identity(m - 1) - sparse.eye(m - 1, k=-1)
-    none, jumps = None, 2 * (m - 1)
-    slopes = sparse.kron(sparse.diags(h), eye)
-    equal = [sparse.kron(D, eye), -slopes, slopes, sparse.csc_matrix(((m - 1) * c, jumps))]
-    P, q, equations, values = _fidelity(data, knots, 2 * (m - 1) * c + jumps, beta, jumps)
-    A: list[Any] = [sparse.hstack([equal[0], equal[1], equal[2], equal[3]])]
-    b = [np.zeros((m - 1) * c)]
-    if equations is not None:
-        A.append(equations)
-        b.append(values)
-    head = (m - 1) * c + (m * c if equations is not None else 0)
-    tips = sparse.csr_matrix((np.ones(m - 1), (np.arange(m - 1) * (c + 1), np.arange(m - 1))), ((m - 1) * (c + 1), m - 1))
-    rest = sparse.csr_matrix(np.vstack([np.zeros(c), np.eye(c)]))
-    for which, difference in ((1, up), (2, up.T)):
-        blocks = [none, none, none, none]
-        wide = [sparse.csc_matrix((tips.shape[0], width)) for width in (m * c, (m - 1) * c, (m - 1) * c, jumps)]
-        wide[which] = -sparse.kron(difference, rest)
-        side = [sparse.csc_matrix(tips.shape), -tips] if which == 2 else [-tips, sparse.csc_matrix(tips.shape)]
-        blocks = [*wide[:3], *side]
-        A.append(sparse.hstack(blocks))
-        b.append(np.zeros(tips.shape[0]))
+    h = sparse.kron(sparse.diags(np.diff(data.x[knots])), eye)
+    # (length, jump) for every jump of P, from zero, and of Q, to zero
+    rest = np.vstack([np.zeros(c), np.eye(c)])
+    jumps = sparse.kron(sparse.identity(m - 1) - sparse.eye(m - 1, k=-1), rest)
+    falls = sparse.kron(sparse.identity(m - 1) - sparse.eye(m - 1, k=1), rest)
+    tips = sparse.kron(sparse.identity(m - 1), np.eye(c + 1)[:, :1])
+    blocks = [
+        [sparse.kron(D, eye), -h, h, None, None],
+        [None, -jumps, None, -tips, None],
+        [None, None, -falls, None, -tips],
+    ]
+    b = np.zeros((m - 1) * (3 * c + 2))
+    equations = (m - 1) * c
+    quadratic, linear = _fidelity(data, knots)
+    if not data.beta:
+        blocks.insert(0, [sparse.identity(m * c), None, None, None, None])
+        b, equations = np.concatenate([data.Y[knots].ravel(), b]), equations + m * c
+    others = 2 * (m - 1) * (c + 1)
+    P = sparse.block_diag([quadratic, sparse.csc_matrix((others, others))], format="csc")
+    q = np.concatenate([linear, np.zeros(2 * (m - 1) * c), np.full(2 * (m - 1), data.beta or 1.0)])
+    A = sparse.bmat(blocks, format="csc")
+    cones = [clarabel.ZeroConeT(equations)] + [clarabel.SecondOrderConeT(c + 1)] * (2 * (m - 1))
     settings = clarabel.DefaultSettings()
     settings.verbose, settings.max_threads = False, 1
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = accuracy
-    cones = [clarabel.ZeroConeT(head)] + [clarabel.SecondOrderConeT(c + 1)] * jumps
-    solution = clarabel.DefaultSolver(P, q, sparse.csc_matrix(sparse.vstack(A)), np.concatenate(b), cones, settings).solve()
+    for accuracy in ACCURACY:
+        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = accuracy
+        solution = clarabel.DefaultSolver(P, q, A, b, cones, settings).solve()
+        if solution.status == clarabel.SolverStatus.Solved:
+            break
     x, z = np.array(solution.x), np.array(solution.z)
     f, right = x[: m * c].reshape(m, c), x[m * c : (2 * m - 1) * c].reshape(m - 1, c)
-    jump = np.vstack([np.diff(right, axis=0, prepend=0.0), np.zeros((1, c))])
-    G = -z[head : head + (m - 1) * (c + 1)].reshape(m - 1, c + 1)[:, 1:]
-    return (f if data.beta else data.Y), jump, np.vstack([G, np.zeros((1, c))])
+    p, G = np.zeros((m, c)), np.zeros((m, c))
+    p[:-1] = np.diff(right, axis=0, prepend=0.0)
+    G[:-1] = -z[equations : equations + (m - 1) * (c + 1)].reshape(m - 1, c + 1)[:, 1:]
+    return (f if data.beta else data.Y), p, G
 
 
-def _fidelity(data: Vectors, knots: Array, others: int, beta: float, jumps: int) -> tuple[Any, Array, Any, Array]:
-    """The quadratic part, the linear part, and the equations f = Y of interpolation (or None)."""
+def _fidelity(data: Vectors, knots: Array) -> tuple[Any, Array]:
+    """1/2 f^T P f + q^T f, the squared loss of the knot values; nothing for interpolation."""
     m, c = knots.size, data.Y.shape[1]
-    linear = np.zeros(m * c + others)
-    linear[-jumps:] = beta
     if not data.beta:
-        equations = sparse.hstack([sparse.identity(m * c), sparse.csc_matrix((m * c, others))])
-        return sparse.csc_matrix((linear.size, linear.size)), linear, equations, data.Y[knots].ravel()
+        return sparse.csc_matrix((m * c, m * c)), np.zeros(m * c)
     rows = Rows.of(knots, data.x)
-    diagonal, off = rows.gram(data.w)
-    H = sparse.kron(sparse.diags([diagonal, off], [0, 1]), sparse.identity(c))
-    linear[: m * c] = -np.column_stack([rows.adjoint(data.w * y) for y in data.Y.T]).ravel()
-    P = sparse.block_diag([H, sparse.csc_matrix((others, others))])
-    return sparse.csc_matrix(P), linear, None, np.zeros(0)
+    upper = sparse.kron(sparse.diags(rows.gram(data.w), [0, 1]), sparse.identity(c))
+    return upper, -np.column_stack([rows.adjoint(data.w * y) for y in data.Y.T]).ravel()

@@ -13,8 +13,8 @@ from extremal.design import Array
 class Rows:
     """Interpolation of knot values at samples: f(x_i) = (1 - share_i) f[at_i] + share_i f[at_i + 1].
 
-    The samples are sorted, and the knots are among them, the first and the last at the ends: start[k] is the first sample
-    at knot k.
+    The samples are sorted, and the knots are among them, the first and the last at the ends: start[k] is the first
+    sample at knot k.
     """
 
     start: Array
@@ -86,7 +86,7 @@ class Bends:
 
 
 def peaks(G: Array, knots: Array, violation: float) -> Array:
-    """Between any two knots (indices) the point where |G| exceeds its bound 1 most, if it does by more than `violation`."""
+    """Between any two knots (indices) the point where |G| exceeds 1 most, if it does by more than `violation`."""
     if knots.size == 1:
         return knots[:0]
     size = np.abs(G)

@@ -4,8 +4,8 @@ With e . f = s_1 + s_last (the sum of the outer slopes) and the slope changes D 
 
     cost = max(TV, (TV + |e . f|) / 2) = min over p, q, tau of 1/2 sum (p + q) + 1/2 tau,  tau >= +-e . f, sum (p + q).
 
-Its multiplier G of D f, with mu_+- and mu_0 of tau, mu_+ + mu_- + mu_0 = beta / 2, has |G_k| <= kappa = beta / 2 + mu_0.
-A loss that is piecewise linear has rows of the same kind: B f - y = p - q with a multiplier in a box.
+Its multiplier G of D f, with mu_+- and mu_0 of tau, mu_+ + mu_- + mu_0 = beta / 2, has |G_k| <= kappa = beta / 2 +
+mu_0. A loss that is piecewise linear has rows of the same kind: B f - y = p - q with a multiplier in a box.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def solve(program: Program, f: Array, *, scale: float, tol: float = 1e-11) -> In
     tol : float
     """
     bends, beta, e = program.bends, program.beta, program.bends.outer
-    k, inner = f.size, f.size - 2
+    inner = f.size - 2
     count = 2 * inner + 2 * program.target.size + 3
     small = scale / count
     change, miss = bends.forward(f), program.rows.forward(f) - program.target
@@ -75,16 +75,16 @@ def solve(program: Program, f: Array, *, scale: float, tol: float = 1e-11) -> In
     mu = np.full(2, beta / 8)
     tau = max(float(parts[0].sum() + parts[1].sum()), abs(float(e @ f))) + 8 * small / beta
     f = f.copy()
-    for steps in range(STEPS):
-        kappa = beta - mu.sum()
-        slack = [kappa - G, kappa + G, program.upper - lam, lam - program.lower]
-        outer, total = float(e @ f), float(parts[0].sum() + parts[1].sum())
-        cost = np.array([mu[0], mu[1], 0.5 * beta - mu.sum()])
-        free = np.array([tau - outer, tau + outer, tau - total])
+    # Slacks and what they belong to move together, but each by its own step: differences would cancel to zero.
+    kappa, outer, total = beta - mu.sum(), float(e @ f), float(parts[0].sum() + parts[1].sum())
+    slack = [kappa - G, kappa + G, program.upper - lam, lam - program.lower]
+    cost = np.array([mu[0], mu[1], 0.5 * beta - mu.sum()])
+    free = np.array([tau - outer, tau + outer, tau - total])
+    steps = 0
+    while steps < STEPS:
+        steps += 1
         gap = float(sum(p @ s for p, s in zip(parts, slack, strict=True)) + cost @ free)
-        stationary = -(
-            bends.adjoint(G) + program.rows.adjoint(lam) + (mu[0] - mu[1]) * e
-        )
+        stationary = -(bends.adjoint(G) + program.rows.adjoint(lam) + (cost[0] - cost[1]) * e)
         bent = -(bends.forward(f) - parts[0] + parts[1])
         missed = -(program.rows.forward(f) - program.target - parts[2] + parts[3])
         if gap <= tol * scale:
@@ -95,8 +95,7 @@ def solve(program: Program, f: Array, *, scale: float, tol: float = 1e-11) -> In
         after = step.gap(affine, length)
         centre = gap / count * (after / gap) ** 3
         corrected = [
-            centre - p * s - dp * ds
-            for p, s, dp, ds in zip(parts, slack, affine.parts, affine.slack, strict=True)
+            centre - p * s - dp * ds for p, s, dp, ds in zip(parts, slack, affine.parts, affine.slack, strict=True)
         ]
         move = step.solve(corrected, centre - cost * free - affine.cost * affine.free)
         length = min(1.0, BOUNDARY * step.longest(move))
@@ -105,11 +104,11 @@ def solve(program: Program, f: Array, *, scale: float, tol: float = 1e-11) -> In
         f += length * move.f
         G += length * move.G
         lam += length * move.lam
-        mu += length * move.cost[:2]
-        tau += length * move.tau
+        cost, free = cost + length * move.cost, free + length * move.free
         parts = [p + length * dp for p, dp in zip(parts, move.parts, strict=True)]
+        slack = [s + length * ds for s, ds in zip(slack, move.slack, strict=True)]
     reach = max(float(parts[0].max(initial=0.0)), float(parts[1].max(initial=0.0)))
-    up, down = parts[0] * kappa > slack[0] * reach, parts[1] * kappa > slack[1] * reach
+    up, down = parts[0] * beta > slack[0] * reach, parts[1] * beta > slack[1] * reach
     kink = np.where(up, 1.0, 0.0) - np.where(down, 1.0, 0.0)
     return Interior(f, G, kink, lam, gap, steps)
 
@@ -119,7 +118,6 @@ class _Move:
     f: Array
     G: Array
     lam: Array
-    tau: float
     cost: Array
     free: Array
     parts: list[Array]
@@ -183,7 +181,7 @@ class _Step:
         parts = [r - q * ds for r, q, ds in zip(rp, self.ratio, slack, strict=True)]
         bent = float(e @ df)
         rises = np.array([dtau - bent, dtau + bent, dtau - float(parts[0].sum() + parts[1].sum())])
-        return _Move(df, dG, dlam, dtau, np.append(dmu, dkappa), rises, parts, slack)
+        return _Move(df, dG, dlam, np.append(dmu, dkappa), rises, parts, slack)
 
     def longest(self, move: _Move) -> float:
         """The longest step in [0, 1] that keeps everything nonnegative."""
@@ -215,4 +213,3 @@ def _interleaved(H: tuple[Array, Array], h: Array, theta: Array) -> Array:
     G[1:-1, 0], G[1:-1, 2], G[1:-1, 4] = before, -(before + after), after
     f[:-2, 6], f[1:-1, 4], f[2:, 2] = before, -(before + after), after
     return A
-

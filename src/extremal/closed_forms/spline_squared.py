@@ -1,8 +1,8 @@
 """min 1/2 sum_i w_i (f(x_i) - y_i)^2 + beta cost(f), exactly, by its kinks.
 
-For given kinks and signs the optimum is a linear spline by least squares, a tridiagonal system in its knot values. Kinks
-of the wrong sign leave; the residuals are a multiplier, and where it exceeds beta most, between any two kinks, a kink is
-added. A dozen rounds of that are nearly always enough, whatever the number of points; where they are not, an
+For given kinks and signs the optimum is a linear spline by least squares, a tridiagonal system in its knot values.
+Kinks of the wrong sign leave; the residuals are a multiplier, and where it exceeds beta most, between any two kinks, a
+kink is added. A dozen rounds of that are nearly always enough, whatever the number of points; where they are not, an
 active-set method whose objective falls in every step takes over.
 """
 
@@ -27,7 +27,7 @@ TOL = 1e-11
 
 @dataclass(frozen=True, eq=False)
 class Squares:
-    """Increasing positions x (k,) with targets y and positive weights w; x from 0 to 1, weights and targets of order 1."""
+    """Increasing positions x (k,) from 0 to 1 with targets y and positive weights w, all of order one."""
 
     x: Array
     y: Array
@@ -96,7 +96,7 @@ def _in_rounds(data: Squares, kinks: Array) -> Solution:
     """The best of some rounds from signed kinks (k,): all of the wrong sign leave, and one comes in every gap."""
     best: Solution | None = None
     seen: set[bytes] = set()
-    for count in range(ROUNDS):
+    while len(seen) < ROUNDS:
         spline = _spline(data, kinks)
         while spline.wrong.size:
             kinks[spline.wrong] = 0.0
@@ -110,19 +110,21 @@ def _in_rounds(data: Squares, kinks: Array) -> Solution:
         seen.add(state)
         kinks[more] = np.sign(G[more])
     assert best is not None
-    return replace(best, rounds=count + 1)
+    return replace(best, rounds=len(seen) + 1)
 
 
 def _step_by_step(data: Squares, start: Solution) -> Solution:
     """The active-set method: kinks come, one in every gap or only the most wanted, and leave where they reach zero.
 
-    On the way to the best spline for a set of signed kinks the objective falls; where one of them reaches zero, it leaves
-    and the way is a new one. No set comes twice, and so the method ends.
+    On the way to the best spline for a set of signed kinks the objective falls; where one of them reaches zero, it
+    leaves and the way is a new one. No set comes twice, and so the method ends.
     """
     kinks = np.zeros(data.x.size)
     kinks[start.knots] = start.sign
     spline, best, careful = _spline(data, kinks), start, False
-    for count in range(STEPS):
+    steps = 0
+    while steps < STEPS:
+        steps += 1
         found, G = _certified(data, spline)
         best = found if found.gap < best.gap else best
         more = peaks(G, spline.knots, VIOLATION)
@@ -137,7 +139,7 @@ def _step_by_step(data: Squares, start: Solution) -> Solution:
         if stuck and careful:
             break
         spline, careful = after, stuck
-    return replace(best, rounds=start.rounds + count)
+    return replace(best, rounds=start.rounds + steps)
 
 
 def _descend(data: Squares, spline: Spline, kinks: Array) -> Spline:
@@ -198,8 +200,8 @@ def _stationary(H: tuple[Array, Array], g: Array, bends: Bends, sign: Array, bet
 def _certified(data: Squares, spline: Spline) -> tuple[Solution, Array]:
     """The spline with bounds, and G - M / 2 over its bound, shape (k,).
 
-    Away from the knots lam are the residuals; at the knots they are what makes G there exactly what it has to be, so that
-    no digits are lost where the spline nearly interpolates.
+    Away from the knots lam are the residuals; at the knots they are what makes G there exactly what it has to be, so
+    that no digits are lost where the spline nearly interpolates.
     """
     knots, f, half = spline.knots, spline.f, spline.half
     rows = Rows.of(knots, data.x, LONG)
@@ -221,4 +223,3 @@ def _certified(data: Squares, spline: Spline) -> tuple[Solution, Array]:
     dual = float(scale * (lam @ data.y - 0.5 * scale * (lam * lam / data.w).sum()))
     centred = (G[:, 0] - 0.5 * G[0]) / (data.beta - 0.5 * abs(G[0]))
     return Solution(knots, f, spline.sign, scale * lam, primal, dual), centred.astype(float)
-

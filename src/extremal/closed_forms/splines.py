@@ -1,7 +1,7 @@
-"""One feature, or rows on a line: the best network is a linear spline, and it can be computed for 1e5 points in a second.
+"""One feature, or rows on a line: the best network is a linear spline, computed for 1e5 points in a second.
 
-The model: f(x) = sum_j (w_j x + b_j)_+ a_j + constant, with biases that are not penalised. In the rows of a line, x = o +
-s u, every neuron is one of s (a w orthogonal to u is a constant and costs norm). The dual,
+The model: f(x) = sum_j (w_j x + b_j)_+ a_j + constant, with biases that are not penalised. In the rows of a line, x =
+o + s u, every neuron is one of s (a w orthogonal to u is a constant and costs norm). The dual,
 
     max D(lam)  subject to  sum_i lam_i = 0,  |sum_i lam_i (x_i - t)_+| <= beta  and  |sum_i lam_i (t - x_i)_+| <= beta,
 
@@ -13,9 +13,9 @@ A penalised bias is another model: its best kinks need not be at the data. `extr
 
 References
 ----------
-Ergen & Pilanci (JMLR 2021), Corollary 8, Theorems 11 and 14, Proposition 1; Savarese, Evron, Soudry & Srebro (COLT 2019)
-for the cost; Debarre, Denoyelle, Unser & Fageot (2022) for the sparsest. The paper's Lemma 6 needs sum_i lam_i = 0, which
-it states in Appendix 9 only; its kernel (a_i - a_j)_+ of Section 4.2 is one orientation only (`ramps`).
+Ergen & Pilanci (JMLR 2021), Corollary 8, Theorems 11 and 14, Proposition 1; Savarese, Evron, Soudry & Srebro (COLT
+2019) for the cost; Debarre, Denoyelle, Unser & Fageot (2022) for the sparsest. The paper's Lemma 6 needs sum_i lam_i =
+0, which it states in Appendix 9 only; its kernel (a_i - a_j)_+ of Section 4.2 is one orientation only (`ramps`).
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ class SplineResult:
     value, dual_value : float
         The objective, and a lower bound on that of every network.
     lam : array of shape (n,) or (n, c)
-        The dual-feasible multiplier that proves it.
+        The dual-feasible multiplier that proves it, rounded; the bound is that of the one in extended precision.
     spline : LinearSpline
-        The function of the position on the line, x - min x for one feature (x itself has the position `line.positions`).
+        The function of the position on the line, x - min x for one feature (x itself has the position
+        `line.positions`).
     line : Line
     optima : OptimalSplines or None
         All optimal functions with the same values at the data; None with several outputs, and for the hinge loss,
@@ -165,8 +166,8 @@ def spline_min_norm(X: ArrayLike, y: ArrayLike) -> SplineResult:
 def spline_max_margin(X: ArrayLike, y: ArrayLike) -> SplineResult:
     """min sum_j |w_j| |a_j| (= 1/2 |theta|^2 without biases) s.t. y_i f(x_i) >= 1, in O(n log n).
 
-    Only the points on either side of a change of label count: the best function interpolates their labels. With the gaps
-    g_1, ..., g_k between them the value is 2 / g_1 for one gap, and for more
+    Only the points on either side of a change of label count: the best function interpolates their labels. With the
+    gaps g_1, ..., g_k between them the value is 2 / g_1 for one gap, and for more
 
         P* = 2 / g_1 + 4 / g_2 + ... + 4 / g_{k-1} + 2 / g_k.
 
@@ -188,8 +189,8 @@ def spline_max_margin(X: ArrayLike, y: ArrayLike) -> SplineResult:
 
     Notes
     -----
-    Between two changes the mean slopes are at least 2 / g in size and alternate, which bounds TV from below. The function
-    that interpolates is convex or concave on every run of labels and so beyond +-1 there.
+    Between two changes the mean slopes are at least 2 / g in size and alternate, which bounds TV from below. The
+    function that interpolates is convex or concave on every run of labels and so beyond +-1 there.
     """
     line, Y, _ = _data(X, SquaredHinge.from_data(y).target, None)
     labels = np.zeros(line.k)
@@ -276,7 +277,7 @@ def _proof(spline: LinearSpline, bend: float) -> Array:
     """G at the knots of the cheapest interpolating spline."""
     G = np.sign(spline.changes[:, 0])
     if bend:
-        G = np.where(G == np.sign(bend), G, 0.0)
+        G = np.where(np.sign(bend) == G, G, 0.0)
     G[0], G[-1] = np.sign(bend), 0.0
     return G
 
@@ -336,9 +337,7 @@ def _hinge(line: Line, y: Array, w: Array, beta: float) -> SplineResult:
     lam = np.zeros(line.n)
     lam[own] = scale.weight * found.lam[group] * (w[own] / total[group])
     value, dual = scale.weight * found.primal, scale.weight * found.dual
-    return SplineResult(
-        "sum (1 - y f)_+ + beta sum |w| |a|", value, dual, lam, spline, line, None, None, found.rounds
-    )
+    return SplineResult("sum (1 - y f)_+ + beta sum |w| |a|", value, dual, lam, spline, line, None, None, found.rounds)
 
 
 @dataclass(frozen=True)
