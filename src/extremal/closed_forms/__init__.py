@@ -44,6 +44,10 @@ from extremal.closed_forms.orthogonal import (
     orthogonal_max_margin,
     orthogonal_min_norm,
 )
+from extremal.closed_forms.kernels import KernelInterpolant, ntk, ntk_interpolant, ramps
+from extremal.closed_forms.linear_spline import LinearSpline
+from extremal.closed_forms.optimal_splines import OptimalSplines
+from extremal.closed_forms.orthogonal import orthogonal_max_margin, orthogonal_min_norm
 from extremal.closed_forms.result import ClosedForm
 from extremal.closed_forms.separability import ClassCosines, class_cosines, is_orthogonally_separable
 from extremal.closed_forms.several_outputs import (
@@ -60,6 +64,7 @@ from extremal.closed_forms.whitened import WhitenedPath, soft_threshold_bound, w
 from extremal.closed_forms.sampled import SampledPatterns, SampledProgram, sampled_patterns, scenario_violation
 from extremal.closed_forms.separability import is_orthogonally_separable
 from extremal.closed_forms.spike_free import is_spike_free
+from extremal.closed_forms.splines import SplineResult, spline_fit, spline_max_margin, spline_min_norm
 
 __all__ = [
     "BatchNormNetwork",
@@ -151,4 +156,19 @@ __all__ = [
     "whitened_fit",
     "whitened_path",
     "zero_error_network",
+    "ClosedForm",
+    "KernelInterpolant",
+    "LinearSpline",
+    "OptimalSplines",
+    "SplineResult",
+    "is_orthogonally_separable",
+    "is_spike_free",
+    "ntk",
+    "ntk_interpolant",
+    "orthogonal_max_margin",
+    "orthogonal_min_norm",
+    "ramps",
+    "spline_fit",
+    "spline_max_margin",
+    "spline_min_norm",
 ]
