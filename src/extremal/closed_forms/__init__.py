@@ -18,6 +18,7 @@ from extremal.closed_forms.deep import DeepDuality, DeepForm, deep_duality, deep
 from extremal.closed_forms.deep_network import DeepNetwork, descend
 from extremal.closed_forms.generator import GameRun, GeneratorDynamics, best_step, descend_ascend, generator_dynamics
 from extremal.closed_forms.hulls import HullDistances, hull_distances
+from extremal.closed_forms.kernels import KernelInterpolant, ntk, ntk_interpolant, ramps
 from extremal.closed_forms.landscape import Path, Stage, path_to_optimum
 from extremal.closed_forms.layerwise import (
     LayerwiseResult,
@@ -34,8 +35,10 @@ from extremal.closed_forms.linear_networks import (
     linear_convolution,
     linear_network,
 )
+from extremal.closed_forms.linear_spline import LinearSpline
 from extremal.closed_forms.minimal import MinimalNetwork, minimal_network
 from extremal.closed_forms.nonnegative_form import NonnegativeMaximum, nonnegative_maximum
+from extremal.closed_forms.optimal_splines import OptimalSplines
 from extremal.closed_forms.orbits import permute, same_orbit, split
 from extremal.closed_forms.orthogonal import (
     FlowLimit,
@@ -44,11 +47,8 @@ from extremal.closed_forms.orthogonal import (
     orthogonal_max_margin,
     orthogonal_min_norm,
 )
-from extremal.closed_forms.kernels import KernelInterpolant, ntk, ntk_interpolant, ramps
-from extremal.closed_forms.linear_spline import LinearSpline
-from extremal.closed_forms.optimal_splines import OptimalSplines
-from extremal.closed_forms.orthogonal import orthogonal_max_margin, orthogonal_min_norm
 from extremal.closed_forms.result import ClosedForm
+from extremal.closed_forms.sampled import SampledPatterns, SampledProgram, sampled_patterns, scenario_violation
 from extremal.closed_forms.separability import ClassCosines, class_cosines, is_orthogonally_separable
 from extremal.closed_forms.several_outputs import (
     PenaltyComparison,
@@ -59,12 +59,9 @@ from extremal.closed_forms.several_outputs import (
 )
 from extremal.closed_forms.spike_free import SpikeFreeDistance, is_spike_free, spike_free_distance
 from extremal.closed_forms.spike_free_programs import spike_free_fit, spike_free_max_margin, spike_free_min_norm
+from extremal.closed_forms.splines import SplineResult, spline_fit, spline_max_margin, spline_min_norm
 from extremal.closed_forms.thresholds import DeepThreshold, deep_threshold
 from extremal.closed_forms.whitened import WhitenedPath, soft_threshold_bound, whitened_fit, whitened_path
-from extremal.closed_forms.sampled import SampledPatterns, SampledProgram, sampled_patterns, scenario_violation
-from extremal.closed_forms.separability import is_orthogonally_separable
-from extremal.closed_forms.spike_free import is_spike_free
-from extremal.closed_forms.splines import SplineResult, spline_fit, spline_max_margin, spline_min_norm
 
 __all__ = [
     "BatchNormNetwork",
@@ -84,18 +81,22 @@ __all__ = [
     "GaussianHull",
     "GeneratorDynamics",
     "HullDistances",
+    "KernelInterpolant",
     "LayerwiseResult",
     "LinearNetwork",
+    "LinearSpline",
     "MinimalNetwork",
     "NeuralCollapse",
     "NonnegativeMaximum",
     "NuclearResult",
+    "OptimalSplines",
     "Path",
     "PenaltyComparison",
-    "SeparateOutputs",
-    "SpikeFreeDistance",
     "SampledPatterns",
     "SampledProgram",
+    "SeparateOutputs",
+    "SpikeFreeDistance",
+    "SplineResult",
     "Stage",
     "WhitenedPath",
     "ZeroErrorNetwork",
@@ -131,6 +132,8 @@ __all__ = [
     "network_collapse",
     "neural_collapse",
     "nonnegative_maximum",
+    "ntk",
+    "ntk_interpolant",
     "nuclear_program",
     "orthogonal_flow_limit",
     "orthogonal_max_margin",
@@ -138,7 +141,10 @@ __all__ = [
     "patch_matrix",
     "path_to_optimum",
     "permute",
+    "ramps",
     "same_orbit",
+    "sampled_patterns",
+    "scenario_violation",
     "separate_outputs",
     "simplex_frame",
     "soft_threshold_bound",
@@ -147,8 +153,9 @@ __all__ = [
     "spike_free_fit",
     "spike_free_max_margin",
     "spike_free_min_norm",
-    "sampled_patterns",
-    "scenario_violation",
+    "spline_fit",
+    "spline_max_margin",
+    "spline_min_norm",
     "split",
     "stack",
     "stacked_features",
@@ -156,19 +163,4 @@ __all__ = [
     "whitened_fit",
     "whitened_path",
     "zero_error_network",
-    "ClosedForm",
-    "KernelInterpolant",
-    "LinearSpline",
-    "OptimalSplines",
-    "SplineResult",
-    "is_orthogonally_separable",
-    "is_spike_free",
-    "ntk",
-    "ntk_interpolant",
-    "orthogonal_max_margin",
-    "orthogonal_min_norm",
-    "ramps",
-    "spline_fit",
-    "spline_max_margin",
-    "spline_min_norm",
 ]

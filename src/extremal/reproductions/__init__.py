@@ -94,6 +94,8 @@ CATALOGUE = (
         "Cutting planes on data that are not spike-free",
         "Ergen & Pilanci (JMLR 2021), algorithm 1 and section 2.2.1",
         "spike_free:cutting_planes",
+    ),
+    Entry(
         "gaussian-hulls",
         "Distances of normal samples to each other's convex hull",
         "Ergen & Pilanci (JMLR 2021), theorem 7",
