@@ -444,6 +444,7 @@ def test_the_closed_forms_collapse_when_classes_are_balanced(depth):
     Y = one_hot(3, 3, 3)
     found = network_collapse(deep_whitened(X, Y, beta=0.05, depth=depth).network, X, labels)
     assert max(found.within, found.equinorm, found.equiangular, found.nearest) < 1e-12
+    assert max(found.directional, found.orthogonal) < 1e-12
     # the classifier is one-hot, the centred means are a simplex: dual up to the mean
     assert found.duality == pytest.approx(np.linalg.norm(np.eye(3) / 3**0.5 - simplex_frame(3) / 3**0.5), rel=1e-10)
     normal = network_collapse(batch_norm(np.random.default_rng(0).normal(size=(9, 9)), Y, beta=0.05), X, labels)
@@ -468,8 +469,33 @@ def test_measures_are_their_definitions_and_invariant(K, m, seed):
     Q = np.linalg.qr(rng.normal(size=(m, m)))[0]
     order = rng.permutation(len(H))
     moved = neural_collapse(5 * (H @ Q)[order], labels[order], 2 * Q.T @ W)
-    for name in ("within", "equinorm", "equiangular", "duality", "nearest", "accuracy"):
+    for name in ("within", "equinorm", "equiangular", "duality", "nearest", "accuracy", "directional", "orthogonal"):
         assert getattr(moved, name) == pytest.approx(getattr(found, name), rel=1e-6, abs=1e-9), name
+
+
+def test_features_of_gradient_descent_on_orthogonally_separable_classes():
+    """10.2: from a small start the features of a class share a direction, those of classes are orthogonal.
+
+    Classes with nonnegative inner products inside and zero ones across, cross entropy, a balanced start.
+    """
+    rng = np.random.default_rng(0)
+    K, m = 3, 30
+    labels = np.repeat(np.arange(K), 6)
+    X = np.zeros((18, 6))
+    for k in range(K):
+        X[labels == k, 2 * k : 2 * k + 2] = rng.uniform(0.3, 1.5, (6, 2))
+    W, A, Y = 1e-4 * rng.normal(size=(6, m)), 1e-4 * rng.normal(size=(m, K)), np.eye(K)[labels]
+    A *= np.linalg.norm(W, axis=0)[:, None] / np.linalg.norm(A, axis=1)[:, None]
+    for _ in range(20_000):
+        H = np.maximum(X @ W, 0)
+        scores = np.exp(H @ A - (H @ A).max(axis=1, keepdims=True))
+        residual = Y - scores / scores.sum(axis=1, keepdims=True)
+        W, A = W + 0.02 * X.T @ ((residual @ A.T) * (H > 0)), A + 0.02 * H.T @ residual
+    found = network_collapse(extremal.Network(W, A), X, labels)
+    assert found.directional < 0.05
+    assert found.orthogonal < 0.05
+    assert found.nearest == 0
+    assert network_collapse(extremal.Network(rng.normal(size=(6, m)), A), X, labels).directional > 0.2
 
 
 def test_networks_of_this_library_and_what_is_refused():

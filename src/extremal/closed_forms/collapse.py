@@ -14,7 +14,7 @@ from extremal.design import Array
 
 @dataclass(frozen=True)
 class NeuralCollapse:
-    """The usual measures of neural collapse; all are zero for a simplex equiangular tight frame.
+    """The usual measures of neural collapse, zero for a simplex equiangular tight frame, and those of directions.
 
     Attributes
     ----------
@@ -30,6 +30,12 @@ class NeuralCollapse:
         NC4: the share of samples for which the classifier's choice is not the nearest class mean; NaN without one.
     accuracy : float
         Of the nearest class mean.
+    directional : float
+        The largest angle, in radians, between the features of a sample and the mean of its class: samples of one class
+        share a direction, not necessarily a length, where gradient flow from a small start separates data whose classes
+        are orthogonally separable (Min, Zhu & Vidal, NeurIPS 2025).
+    orthogonal : float
+        The largest |cos| between class means that are not centred: zero on such data.
     """
 
     within: float
@@ -38,9 +44,11 @@ class NeuralCollapse:
     duality: float
     nearest: float
     accuracy: float
+    directional: float
+    orthogonal: float
 
     def holds(self, tol: float = 1e-6) -> bool:
-        """Whether every measure that is known is below tol."""
+        """Whether NC1 to NC4, as far as they are known, are below tol."""
         known = [self.within, self.equinorm, self.equiangular, self.duality, self.nearest]
         return all(value <= tol for value in known if not np.isnan(value))
 
@@ -122,6 +130,7 @@ def neural_collapse(
         duality,
         nearest,
         float(np.mean(closest == index)),
+        *_directions(H, means, index),
     )
 
 
@@ -181,6 +190,15 @@ def _torch_layers(model: Any, X: ArrayLike, labels: ArrayLike) -> tuple[Array, A
 def _closest(H: Array, means: Array) -> Array:
     """The nearest mean of every row."""
     return np.asarray((np.sum(means**2, axis=1) - 2 * H @ means.T).argmin(axis=1))
+
+
+def _directions(H: Array, means: Array, index: Array) -> tuple[float, float]:
+    """The largest angle of a sample's features to its class mean, and the largest |cos| of two class means."""
+    rays, axes = (rows / np.maximum(np.linalg.norm(rows, axis=1), 1e-300)[:, None] for rows in (H, means))
+    # half the chord is the sine of half the angle, which is accurate where the cosine is not
+    chord = np.minimum(0.5 * np.linalg.norm(rays - axes[index], axis=1), 1.0)
+    apart = np.abs(axes @ axes.T)[~np.eye(len(means), dtype=bool)]
+    return float(2 * np.arcsin(chord.max())), float(apart.max())
 
 
 def _within(deviations: Array, M: Array) -> float:
