@@ -113,7 +113,7 @@ def test_relaxed_neurons_contain_the_neurons() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_bound_is_below_the_optimum_however_little_it_may_cost(seed: int) -> None:
-    problem, atoms = trained(40, 8, seed, proof=True)
+    problem, atoms = trained(30, 8, seed, proof=True)
     value = atoms.value(problem)
     proved, _ = proven_bound(problem, atoms, budget=budget(), rng=np.random.default_rng(0))
     assert value * (1 - 1e-6) <= proved.value <= value * (1 + 1e-12)
