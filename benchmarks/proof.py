@@ -6,7 +6,7 @@
 
 The objective is  1/2 |f(X) - y|^2 + beta sum_j |w_j| |a_j|,  and beta a fraction of the largest value of g(y) that is
 attained. A network is trained first, to convergence; what is timed is the proof alone: `extremal.certify` with one time
-limit after the other, each from the beginning, on one thread. An entry is the gap (P - D) / P with its wall and CPU
+limit after the other, each from the beginning, on one thread or `--jobs`. An entry is the gap (P - D) / P with its wall and CPU
 seconds. The root is what is known before any branching, as a gap and as a multiple of beta, which the exact gauge is
 at an optimal network. A proof that ended before its limit is not repeated with a longer one.
 
@@ -189,11 +189,11 @@ def root(trained: Trained) -> Timed:
     return Timed(trained.gap(found.upper), wall, cpu, found.upper / trained.beta)
 
 
-def proofs(trained: Trained, limits: Sequence[float]) -> Iterator[Timed]:
+def proofs(trained: Trained, limits: Sequence[float], jobs: int) -> Iterator[Timed]:
     """The gap after each limit, until a proof ends by itself."""
     for limit in limits:
         certify = partial(extremal.certify, trained.network, trained.X, trained.y, beta=trained.beta, tol=TOL)
-        certificate, wall, cpu = timed(partial(certify, time_limit=limit))
+        certificate, wall, cpu = timed(partial(certify, time_limit=limit, n_jobs=jobs))
         yield Timed(certificate.gap, wall, cpu)
         if wall < 0.8 * limit:
             return
@@ -212,20 +212,20 @@ def reference_row(trained: Trained, reference: Reference, limits: Sequence[float
     return Row((title, "", "", "", str(entry), *("" for _ in limits), ""), (entry,))
 
 
-def measure(case: Case, folder: Path, limits: Sequence[float], train_limit: float, references: bool) -> Iterator[Row]:
+def measure(case: Case, limits: Sequence[float], options: argparse.Namespace) -> Iterator[Row]:
     """The lines of one case."""
     try:
-        trained = train(case, folder, train_limit)
+        trained = train(case, options.data, options.train)
     except MissingData as error:
         yield Row((case.title, "", f"not run: {error}", "", "", *("" for _ in limits), case.target))
         return
-    gaps = (root(trained), *proofs(trained, limits))
+    gaps = (root(trained), *proofs(trained, limits, options.jobs))
     n, d = trained.X.shape
     seen = [str(entry) for entry in gaps]
     seen += ["ended"] * (1 + len(limits) - len(seen))
     network = f"{trained.objective:.10g}"
     yield Row((case.title, f"{n}x{d}", network, f"{trained.seconds:.2g}", *seen, case.target), gaps)
-    for reference in REFERENCES if references else ():
+    for reference in REFERENCES if options.references else ():
         if reference.suits(trained.X, trained.lam):
             yield reference_row(trained, reference, limits)
 
@@ -288,6 +288,7 @@ def main() -> None:
     add("--limits", type=seconds, default=[1.0, 10.0, 60.0], help="time limits of the proof, in seconds")
     add("--references", action="store_true", help="add the bounds of references.py where they can be computed")
     add("--train", type=float, default=30.0, help="seconds for training")
+    add("--jobs", type=int, default=1, help="threads of the proof")
     add("--data", type=Path, default=Path("data"), help="folder with the CSV files")
     add("--out", type=Path, help="also write the table to this file")
     add("--picture", type=Path, help="draw gap against time into this file")
@@ -298,7 +299,7 @@ def main() -> None:
     print(*lines, sep="\n")
     with threadpool_limits(1):
         for case in options.case:
-            for row in measure(case, options.data, options.limits, options.train, options.references):
+            for row in measure(case, options.limits, options):
                 print(row, flush=True)
                 rows.append(row)
                 lines.append(str(row))
