@@ -6,9 +6,9 @@
 
 The objective is  1/2 |f(X) - y|^2 + beta sum_j |w_j| |a_j|,  and beta a fraction of the largest value of g(y) that is
 attained. A network is trained first, to convergence; what is timed is the proof alone: `extremal.certify` with one time
-limit after the other, each from the beginning, on one thread or `--jobs`. An entry is the gap (P - D) / P with its wall and CPU
-seconds. The root is what is known before any branching, as a gap and as a multiple of beta, which the exact gauge is
-at an optimal network. A proof that ended before its limit is not repeated with a longer one.
+limit after the other, each from the beginning, on one thread or on `--jobs`. An entry is the gap (P - D) / P with its
+wall and CPU seconds. The root is what is known before any branching, as a gap and as a multiple of beta, which the
+exact gauge is at an optimal network. A proof that ended before its limit is not repeated with a longer one.
 
 With --references the bounds of `references.py` follow in the column of the root. Each proves a gap in the same
 way: a bound B >= g(lam) makes t lam feasible for t <= beta / B, and D(t lam) = t lam^T y - t^2 |lam|^2 / 2.
