@@ -9,7 +9,7 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
@@ -52,7 +52,10 @@ def columns(x: Array, Y: Array, *, w: Array | None = None, beta: float = 0.0, lo
         problem = cp.Problem(cp.Minimize(misfit + beta * cost))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        problem.solve(solver=cp.CLARABEL, **(TIGHT if c == 1 else {}))
+        try:
+            problem.solve(solver=cp.CLARABEL, **(TIGHT if c == 1 else {}))
+        except cp.SolverError:
+            reject()  # dense ramps are ill-conditioned; another example then
     return float(problem.value)
 
 
