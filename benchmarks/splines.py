@@ -2,11 +2,13 @@
 
     python benchmarks/splines.py [--largest 100000] [--limit 60]
 
-min 1/(2n) |f - y|^2 + beta cost(f) for a noisy sine at random points (squared loss), or its signs (hinge loss), with free
-biases. "2n columns" is the dense l1 program over the ramps (x - x_i)_+, (x_i - x)_+ and a constant, "banded" the same
-problem in the values at the points and their slopes; both are CVXPY models. CPU seconds of one process on one thread,
-CVXPY's own time included, compiled code loaded before; a solver that needed more than the limit is not run on larger
-problems. Ratios are to `spline_fit`; "excess" is (objective found - proven lower bound) / objective.
+min 1/(2n) |f - y|^2 + beta cost(f) for a noisy sine at random points (squared loss), or its signs (hinge loss), with
+free biases. "2n columns" is the dense l1 program over the ramps (x - x_i)_+, (x_i - x)_+ and a constant, "banded" the
+same problem in the values at the points and their slopes; both are CVXPY models with their solvers' default
+tolerances. CPU seconds of one process on one thread, CVXPY's own time included, compiled code loaded before; a solver
+that needed more than the limit is not run on larger problems. Ratios are to `spline_fit`; "excess" is
+(objective - proven lower bound) / optimum, where the objective is that of the cheapest function through the values
+found: values of a solver that stops early are rough, and rough functions are expensive.
 """
 
 from __future__ import annotations
