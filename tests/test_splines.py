@@ -9,7 +9,7 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
@@ -25,8 +25,10 @@ from extremal.closed_forms import (
     spline_fit,
     spline_max_margin,
     spline_min_norm,
+    spline_squared,
 )
 from extremal.closed_forms.banded import solve_banded
+from extremal.closed_forms.spline_squared import Squares
 
 Array = NDArray[np.float64]
 TIGHT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
@@ -52,7 +54,10 @@ def columns(x: Array, Y: Array, *, w: Array | None = None, beta: float = 0.0, lo
         problem = cp.Problem(cp.Minimize(misfit + beta * cost))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        problem.solve(solver=cp.CLARABEL, **(TIGHT if c == 1 else {}))
+        try:
+            problem.solve(solver=cp.CLARABEL, **(TIGHT if c == 1 else {}))
+        except cp.SolverError:
+            reject()  # dense ramps are ill-conditioned; another example then
     return float(problem.value)
 
 
@@ -271,6 +276,26 @@ def test_many_points_are_solved_to_the_proven_gap(loss: str, beta: float, gap: f
     assert w @ misfit + beta * result.cost == pytest.approx(result.value, rel=1e-9)
 
 
+def test_a_hundred_thousand_points() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=100_000)
+    y = np.sin(12 * x) + 0.3 * rng.normal(size=x.size)
+    result = spline_fit(x, y, beta=1.0)
+    assert result.gap <= 1e-13
+    assert result.rounds <= 60
+
+
+def test_where_rounds_go_in_circles_the_descent_takes_over() -> None:
+    """Optimal kinks at two neighbouring points: rounds that exchange many kinks at once find one and lose the other."""
+    rng = np.random.default_rng(1)
+    x = np.linspace(0, 1, 10_000)
+    data = Squares(x, np.sin(12 * x) + 0.3 * rng.normal(size=x.size), np.full(x.size, 1 / x.size), 1e-3)
+    first = spline_squared._in_rounds(data, np.zeros(x.size))
+    assert first.gap > 1e-6
+    assert spline_squared._step_by_step(data, first).gap <= 1e-13
+    assert spline_squared.fit_squares(data).gap <= 1e-13
+
+
 def test_interpolation_is_the_limit_of_small_penalties() -> None:
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=300), rng.normal(size=300)
@@ -391,6 +416,7 @@ def test_counter_example_of_jmlr() -> None:
     assert result.optima is not None
     [_, interval] = result.optima.intervals
     assert (interval.low, interval.high, interval.change) == (2.0, 3.0, -4.0)  # positions: 0 <= x <= 1
+    np.testing.assert_array_equal(result.kinks, [[-1.0], [0.0], [1.0]])
     np.testing.assert_allclose(result.optima.sparsest().kinks, [1.0, 2.5])  # that is w^: kinks at -1 and .5
     assert not result.optima.unique
     assert result.optima.fewest == 2

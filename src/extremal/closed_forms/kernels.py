@@ -16,13 +16,19 @@ def ramps(x: ArrayLike, at: ArrayLike | None = None) -> Array:
     """The neurons of the 2n-column program, (x_i - t_j)_+ and (t_j - x_i)_+, shape (n, 2 m).
 
     min loss(A v + c) + beta |v|_1 over v and a constant c is the problem that `spline_fit` solves, with kinks at the
-    data. The kernel (x_i - x_j)_+ of Ergen & Pilanci (JMLR 2021, Section 4.2) is the first half; a network has both.
+    data. (Zeger & Pilanci (2024) call A the dictionary of depth 2.) The kernel (x_i - x_j)_+ of Ergen & Pilanci (JMLR
+    2021, Section 4.2) is the first half; a network has both.
 
     Parameters
     ----------
     x : array of shape (n,)
     at : array of shape (m,), optional
         The kinks t; x by default.
+
+    Raises
+    ------
+    ValueError
+        If x or the kinks are not finite vectors.
     """
     points = np.asarray(x, dtype=np.float64)
     knots = points if at is None else np.asarray(at, dtype=np.float64)

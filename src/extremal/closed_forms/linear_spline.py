@@ -20,7 +20,7 @@ from extremal.design import Array
 from extremal.network import Network
 
 #: A part of a slope change below this fraction of all of them is no neuron.
-NOTHING = 1e-14
+NOTHING = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,8 @@ class LinearSpline:
     @property
     def kinks(self) -> Array:
         """The knots at which it bends."""
-        return self.knots[np.any(self.changes != 0, axis=1)]
+        size = np.linalg.norm(self.changes, axis=1)
+        return self.knots[size > NOTHING * size.sum()]
 
     @property
     def cost(self) -> float:
@@ -82,6 +83,7 @@ class LinearSpline:
         """
         c = self.changes[:, 0]
         need, tiny = -float(self.left[0]), NOTHING * float(np.abs(c).sum())
+        c = np.where(np.abs(c) <= tiny, 0.0, c)
         same = np.where(c * need > 0, np.abs(c), 0.0)
         q = np.sign(need) * np.clip(abs(need) - (np.cumsum(same) - same), 0.0, same)
         q = np.where(np.abs(q) <= tiny, 0.0, np.where(np.abs(c - q) <= tiny, c, q))
@@ -130,5 +132,5 @@ def through(x: Array, heights: Array, offset: Array) -> LinearSpline:
     slopes = np.diff(heights) / np.diff(x)
     variation, ends = float(np.abs(np.diff(slopes)).sum()), float(slopes[0] + slopes[-1])
     excess = abs(ends) - variation
-    bend = 0.5 * np.sign(ends) * excess if excess > 10 * NOTHING * abs(ends) else 0.0
+    bend = 0.5 * np.sign(ends) * excess if excess > NOTHING * abs(ends) else 0.0
     return LinearSpline(x, heights[:, None], slopes[:1] - bend, slopes[-1:], offset)

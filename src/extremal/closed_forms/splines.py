@@ -85,6 +85,11 @@ class SplineResult:
             return self.spline.cost
         return sum(float(np.linalg.norm(part, axis=1).sum()) for part in self.split)
 
+    @property
+    def kinks(self) -> Array:
+        """Where the function bends, as rows on the line, shape (m, d)."""
+        return self.line.origin + np.outer(self.spline.kinks, self.line.direction)
+
     @cached_property
     def network(self) -> Network:
         """The network, with |w_j| = |a_j|. Its biases have the digits that the offset of the data leaves them."""

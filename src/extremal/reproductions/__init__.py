@@ -124,6 +124,40 @@ CATALOGUE = (
         "Collapse of the last layer in training and in closed form",
         "Ergen & Pilanci (ICML 2021); Papyan, Han & Donoho (PNAS 2020)",
         "deep:collapse",
+        "jmlr-figure-1",
+        "Descent from small weights ends at the linear spline",
+        "Ergen & Pilanci (JMLR 2021), figure 1",
+        "splines:small_initialisation",
+    ),
+    Entry(
+        "jmlr-figure-6",
+        "The gap against the width, for one feature and rank-one rows",
+        "Ergen & Pilanci (JMLR 2021), figure 6",
+        "splines:width_and_gap",
+    ),
+    Entry(
+        "jmlr-figure-7",
+        "A problem with infinitely many optima, four of them drawn",
+        "Ergen & Pilanci (JMLR 2021), figure 7",
+        "splines:four_optima",
+    ),
+    Entry(
+        "jmlr-figure-8",
+        "The hinge loss in one dimension, theory and descent",
+        "Ergen & Pilanci (JMLR 2021), figure 8",
+        "splines:hinge",
+    ),
+    Entry(
+        "jmlr-figure-10",
+        "Classes that alternate along a line: test accuracy",
+        "Ergen & Pilanci (JMLR 2021), figure 10",
+        "splines:mixture",
+    ),
+    Entry(
+        "icml-2020-figure-1",
+        "The share of SGD runs that reach the convex optimum",
+        "Pilanci & Ergen (ICML 2020), figure 1",
+        "splines:widths_of_descent",
     ),
 )
 
