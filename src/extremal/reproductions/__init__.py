@@ -124,6 +124,8 @@ CATALOGUE = (
         "Collapse of the last layer in training and in closed form",
         "Ergen & Pilanci (ICML 2021); Papyan, Han & Donoho (PNAS 2020)",
         "deep:collapse",
+    ),
+    Entry(
         "jmlr-figure-1",
         "Descent from small weights ends at the linear spline",
         "Ergen & Pilanci (JMLR 2021), figure 1",
