@@ -20,11 +20,12 @@ from extremal.design import Array
 from extremal.gauge import bounds_of
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.gauge.relaxed import relaxed_maximisers
-from extremal.gauge.search import CONE_RANK, Unfinished, largest_sum
+from extremal.gauge.search import CONE_RANK, WORK_OF_A_NODE, Unfinished, largest_sum
 from extremal.gauge.tree import node_work
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_columns
 from extremal.training.atoms import Atoms
+from extremal.training.joint import Joint, bounds_at, dual_of
 
 #: Cutting planes at most, the relative progress of the bound below which they end, and the share of the new
 #: multiplier in the next.
@@ -33,18 +34,14 @@ CUTS, PROGRESS, MIX = 40, 1e-3, 0.7
 #: Relaxed neurons that are kept although they carry nothing.
 IDLE_COLUMNS = 60
 
-#: The share of the time for lam itself before other points are tried; the points that are compared; and how much nearer
-#: the next one is when a search has ended.
-FIRST_SHARE, SHARES, NEARER = 0.25, np.array([0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]), 0.3
+#: The share of the time for lam itself before other points are tried, and the points that it is compared with.
+FIRST_SHARE, SHARES = 0.25, (0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 #: The relative accuracy of the relaxations that are compared.
 ROUGH = 0.01
 
 #: What a search of lam would leave of the root's excess where there was none: the gauge is known, the gap is open.
 UNKNOWN_EXCESS = 0.5
-
-#: The method of a bound on the way, before a search names its own.
-METHOD = "relaxed neurons"
 
 #: The first share in low rank, where the search cannot be continued.
 LOW_RANK_SHARE = 0.6
@@ -90,20 +87,6 @@ def relaxed_dual(
         kept = (r > 0) | (np.arange(r.size) >= r.size - IDLE_COLUMNS)
         Z, V, r = Z[:, kept], V[kept], r[kept]
     return best.lam, best
-
-
-def dual_of(problem: Problem, outputs: Array) -> Array:
-    lam = problem.loss.dual(outputs)
-    return problem.loss.centred(lam) if problem.intercept else lam
-
-
-def bounds_at(problem: Problem, atoms: Atoms, lam: Array, upper: float, status: GaugeStatus) -> GaugeBounds:
-    """A known upper bound of the gauge of lam, and the best of the network's neurons below it."""
-    if not atoms.width:
-        return GaugeBounds(0.0, upper, np.eye(problem.design.d)[0], status, METHOD)
-    values = np.linalg.norm(np.maximum(problem.design.forward(atoms.U), 0).T @ lam, axis=1)
-    best = int(np.argmax(values))
-    return GaugeBounds(min(float(values[best]), upper), upper, atoms.U[:, best], status, METHOD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,29 +202,37 @@ class _Proof:
         return self.bounds(self.lam, self.budget.until(share), threshold=threshold, unfinished=self.unfinished)
 
     def go_on(self, gauge: GaugeBounds) -> GaugeBounds:
-        """Nearby points, then the search of lam again; the gauge of lam as it is known then."""
+        """Other points, then the search of lam again; the gauge of lam as it is known then."""
         left = self.unfinished[0] if self.unfinished else None
         if can_be_relaxed(self.problem, self.budget.deadline):
-            self.try_nearby(gauge, left.excess if left is not None else UNKNOWN_EXCESS)
+            self.look_elsewhere(gauge, left.excess if left is not None else UNKNOWN_EXCESS)
         if left is None or self.is_over(gauge):
             return gauge
         return self.resumed(left, gauge)
 
-    def try_nearby(self, gauge: GaugeBounds, excess: float) -> None:
-        """Points between lam and the relaxed optimum, nearer and nearer to lam as long as their searches end."""
-        problem, budget, limit = self.problem, self.budget, 1.0
+    def look_elsewhere(self, gauge: GaugeBounds, excess: float) -> None:
+        """Other dual points: the relaxed optimum, and from there the best one for a tree that grows."""
+        problem, budget = self.problem, self.budget
         share_of_time = 0.2 if budget.max_nodes is None else 1.0
-        far, _ = relaxed_dual(problem, self.atoms, deadline=budget.until(share_of_time), report=self.keep)
-        while not self.is_over(gauge) and can_be_relaxed(problem, budget.deadline):
-            share = best_share(problem, self.atoms, self.lam, far, excess, limit)
-            if share == 0.0:
-                return
-            nearby = self.bounds((1 - share) * self.lam + share * far, budget.deadline)
-            if nearby.status is GaugeStatus.INTERRUPTED:
-                raise KeyboardInterrupt
-            if nearby.status is not GaugeStatus.EXACT:
-                return
-            limit = NEARER * share
+        far, bound = relaxed_dual(problem, self.atoms, deadline=budget.until(share_of_time), report=self.keep)
+        if self.is_over(gauge) or not far.any() or own_is_best(problem, self.atoms, self.lam, far, excess):
+            return
+        nodes = (
+            np.inf
+            if budget.max_nodes is None
+            else budget.max_nodes * WORK_OF_A_NODE / node_work(problem.design.n, problem.design.d)
+        )
+        Joint(
+            problem,
+            self.atoms,
+            bound,
+            self.value,
+            keep=self.keep,
+            enough=self.value - budget.tol * abs(self.value),
+            deadline=budget.deadline,
+            max_nodes=nodes,
+            n_jobs=budget.n_jobs,
+        ).run()
 
     def resumed(self, left: Unfinished, known: GaugeBounds) -> GaugeBounds:
         """The search of the network's own lam, continued."""
@@ -260,14 +251,13 @@ class _Proof:
         return gauge
 
 
-def best_share(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: float, limit: float) -> float:
-    """The t <= limit for which a search of lam_t as long as that of lam promises most; 0 if lam itself does.
+def own_is_best(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: float) -> bool:
+    """Whether a search of lam promises more than one, as long, of any point on the way from lam to the relaxed optimum.
 
     At every point of the way the relaxation at the root bounds the gauge, and the neurons bound it from below; a
     search as long is expected to leave the same share `excess` of what is between them.
     """
     hidden = np.maximum(problem.design.forward(atoms.U), 0)
-    shares = np.concatenate([[0.0], limit * SHARES])
 
     def promised(t: float) -> float:
         point = (1 - t) * lam + t * far
@@ -275,9 +265,7 @@ def best_share(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: f
         upper = relaxed_maximisers(problem.design, point[:, 0], accuracy=ROUGH)[0]
         return problem.dual_point(point, lower + excess * max(upper - lower, 0.0))[1]
 
-    values = np.array([promised(t) for t in shares])
-    best = int(np.argmax(values))
-    return float(shares[best])
+    return promised(0.0) >= max(promised(t) for t in SHARES)
 
 
 def can_be_relaxed(problem: Problem, deadline: float) -> bool:
