@@ -169,9 +169,10 @@ class Forest:
         if not leaf.w.size:
             return 1.0
         q = self.program(leaf, point)
+        w, slope = leaf.w[q.positive].astype(np.float64), leaf.slope[q.negative].astype(np.float64)
+        E = leaf.E[q.negative].astype(np.float64)
         bound = bound_of_multipliers(
-            q.P, q.N, q.A, q.cp, q.cn, q.linear, leaf.w[q.positive], leaf.slope[q.negative], leaf.E[q.negative],
-            leaf.force, leaf.H, leaf.pairs,
+            q.P, q.N, q.A, q.cp, q.cn, q.linear, w, slope, E, leaf.force, leaf.H, leaf.pairs
         )  # fmt: skip
         return bound if bound < 1.0 else 1.0
 
@@ -205,7 +206,9 @@ class Forest:
         leaf.branch = int(q.positive[np.argmax(q.cp * (spread - np.abs(linear))[q.positive])]) if p else -1
         size = np.where(leaf.side * point.weights > 0, spread, np.maximum(np.abs(linear), length))
         size[leaf.lines] = leaf.signs * linear[leaf.lines]
-        return self.lines.neuron(linear, size)
+        height = leaf.side * float(point.linear @ u + 0.5 * point.weights @ (linear + size))
+        # where the method stopped early, or the leaf has no interior, (u, U) may be outside
+        return self.lines.neuron(linear, size) * (leaf.bound / height if height > leaf.bound else 1.0)
 
     def move(self, lam: Array) -> Point:
         """Bounds and heights of all leaves for another multiplier (n,)."""

@@ -3,7 +3,8 @@
 At the optimum g(lam) = beta, attained by every neuron and nearly attained far around them, and where that plateau is
 wide a search for the gauge of lam does not end. The training problem over relaxed neurons (`gauge.relaxed`) has a dual
 point whose relaxed gauge is at most beta: a bound at once, and a direction. Between the two, on lam_t = (1 - t) lam + t
-relaxed, the plateau is gone and the search is short; the price is D(lam) - D(lam_t), which is small for small t.
+relaxed, the plateau is gone and the search is short; the price is D(lam) - D(lam_t), which is small for small t. Where
+the relaxed optimum is near already, the dual point moves with the tree instead (`training.joint`).
 """
 
 from __future__ import annotations
@@ -34,8 +35,13 @@ CUTS, PROGRESS, MIX = 40, 1e-3, 0.7
 #: Relaxed neurons that are kept although they carry nothing.
 IDLE_COLUMNS = 60
 
-#: The share of the time for lam itself before other points are tried, and the points that it is compared with.
-FIRST_SHARE, SHARES = 0.25, (0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+#: The share of the time for lam itself before other points are tried; the points that are compared; and how much nearer
+#: the next one is when a search has ended.
+FIRST_SHARE, SHARES, NEARER = 0.25, np.array([0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]), 0.3
+
+#: The gap of the relaxed optimum up to which the dual point moves with the tree. With larger gaps, and many more nodes
+#: to come, what the tree will be like in the end matters more than what it is like now: a fixed point is better.
+SMALL_GAP = 0.1
 
 #: The relative accuracy of the relaxations that are compared.
 ROUGH = 0.01
@@ -211,28 +217,51 @@ class _Proof:
         return self.resumed(left, gauge)
 
     def look_elsewhere(self, gauge: GaugeBounds, excess: float) -> None:
-        """Other dual points: the relaxed optimum, and from there the best one for a tree that grows."""
+        """The relaxed optimum, and from there a tree whose best dual point moves, or points that a search is given."""
         problem, budget = self.problem, self.budget
         share_of_time = 0.2 if budget.max_nodes is None else 1.0
         far, bound = relaxed_dual(problem, self.atoms, deadline=budget.until(share_of_time), report=self.keep)
-        if self.is_over(gauge) or not far.any() or own_is_best(problem, self.atoms, self.lam, far, excess):
+        if self.is_over(gauge) or not can_be_relaxed(problem, budget.deadline):
             return
-        nodes = (
-            np.inf
-            if budget.max_nodes is None
-            else budget.max_nodes * WORK_OF_A_NODE / node_work(problem.design.n, problem.design.d)
-        )
-        Joint(
+        share = best_share(problem, self.atoms, self.lam, far, excess, 1.0)
+        if share == 0.0:
+            return
+        if relative_gap(self.value, bound.value) <= SMALL_GAP:
+            self.jointly(bound)
+        else:
+            self.try_nearby(gauge, far, excess, share)
+
+    def jointly(self, start: DualBound) -> None:
+        """The best dual point of a tree that grows."""
+        problem, budget = self.problem, self.budget
+        nodes = np.inf
+        if budget.max_nodes is not None:
+            nodes = budget.max_nodes * WORK_OF_A_NODE / node_work(problem.design.n, problem.design.d)
+        search = Joint(
             problem,
             self.atoms,
-            bound,
+            start,
             self.value,
             keep=self.keep,
             enough=self.value - budget.tol * abs(self.value),
             deadline=budget.deadline,
             max_nodes=nodes,
             n_jobs=budget.n_jobs,
-        ).run()
+        )
+        search.run()
+
+    def try_nearby(self, gauge: GaugeBounds, far: Array, excess: float, share: float) -> None:
+        """Points between lam and the relaxed optimum, nearer and nearer to lam as long as their searches end."""
+        problem, budget = self.problem, self.budget
+        while share > 0.0:
+            nearby = self.bounds((1 - share) * self.lam + share * far, budget.deadline)
+            if nearby.status is GaugeStatus.INTERRUPTED:
+                raise KeyboardInterrupt
+            if nearby.status is not GaugeStatus.EXACT:
+                return
+            if self.is_over(gauge) or not can_be_relaxed(problem, budget.deadline):
+                return
+            share = best_share(problem, self.atoms, self.lam, far, excess, NEARER * share)
 
     def resumed(self, left: Unfinished, known: GaugeBounds) -> GaugeBounds:
         """The search of the network's own lam, continued."""
@@ -251,13 +280,14 @@ class _Proof:
         return gauge
 
 
-def own_is_best(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: float) -> bool:
-    """Whether a search of lam promises more than one, as long, of any point on the way from lam to the relaxed optimum.
+def best_share(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: float, limit: float) -> float:
+    """The t <= limit for which a search of lam_t as long as that of lam promises most; 0 if lam itself does.
 
     At every point of the way the relaxation at the root bounds the gauge, and the neurons bound it from below; a
     search as long is expected to leave the same share `excess` of what is between them.
     """
     hidden = np.maximum(problem.design.forward(atoms.U), 0)
+    shares = np.concatenate([[0.0], limit * SHARES])
 
     def promised(t: float) -> float:
         point = (1 - t) * lam + t * far
@@ -265,7 +295,9 @@ def own_is_best(problem: Problem, atoms: Atoms, lam: Array, far: Array, excess: 
         upper = relaxed_maximisers(problem.design, point[:, 0], accuracy=ROUGH)[0]
         return problem.dual_point(point, lower + excess * max(upper - lower, 0.0))[1]
 
-    return promised(0.0) >= max(promised(t) for t in SHARES)
+    values = np.array([promised(t) for t in shares])
+    best = int(np.argmax(values))
+    return float(shares[best])
 
 
 def can_be_relaxed(problem: Problem, deadline: float) -> bool:
