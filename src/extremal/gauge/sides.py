@@ -114,25 +114,20 @@ def reduce_side(design: Design, c: Array) -> Reduction | None:
     return Reduction(side, total * largest * magnitude, slack, basis, keep[index])
 
 
-def lines_of(rows: Array) -> tuple[Array, Array, Array, Array]:
-    """(order, group, signs, normals): row order_i of the unit rows is signs_i normals[group_i], up to PARALLEL."""
-    d = rows.shape[1]
-    generic = np.cos(1.7 * np.arange(1, d + 1)) + 1.3
-    signs = np.where(rows @ generic >= 0, 1.0, -1.0)
-    along = rows * signs[:, None]
-    order = np.argsort(along @ generic[::-1], kind="stable")
-    along, signs = along[order], signs[order]
-    new = np.concatenate([[True], np.linalg.norm(np.diff(along, axis=0), axis=1) > PARALLEL])
-    return order, np.cumsum(new) - 1, signs, along[new]
-
-
 def merge_parallel(rows: Array, weights: Array) -> tuple[Side, float, Array]:
     """The Side with one row for every line that carries rows, a bound on the change of f, and a row of each direction.
 
     p (z)_+ + m (-z)_+ = (p + m) (z)_+ - m z, where m = 0 if the line carries rows of one direction only.
     """
-    order, group, signs, normals = lines_of(rows)
-    along, weights = rows[order] * signs[:, None], weights[order]
+    d = rows.shape[1]
+    generic = np.cos(1.7 * np.arange(1, d + 1)) + 1.3
+    signs = np.where(rows @ generic >= 0, 1.0, -1.0)
+    along = rows * signs[:, None]
+    order = np.argsort(along @ generic[::-1], kind="stable")
+    along, signs, weights = along[order], signs[order], weights[order]
+    new = np.concatenate([[True], np.linalg.norm(np.diff(along, axis=0), axis=1) > PARALLEL])
+    group = np.cumsum(new) - 1
+    normals = along[new]
     # the second term: sums over the rows of a line, one after the other
     slack = float(np.abs(weights) @ np.linalg.norm(along - normals[group], axis=1)) + 2 * len(rows) * EPS
     plus = np.bincount(group, np.where(signs > 0, weights, 0.0))

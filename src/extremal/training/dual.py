@@ -3,8 +3,7 @@
 At the optimum g(lam) = beta, attained by every neuron and nearly attained far around them, and where that plateau is
 wide a search for the gauge of lam does not end. The training problem over relaxed neurons (`gauge.relaxed`) has a dual
 point whose relaxed gauge is at most beta: a bound at once, and a direction. Between the two, on lam_t = (1 - t) lam + t
-relaxed, the plateau is gone and the search is short; the price is D(lam) - D(lam_t), which is small for small t. Where
-the relaxed optimum is near already, the dual point moves with the tree instead (`training.joint`).
+relaxed, the plateau is gone and the search is short; the price is D(lam) - D(lam_t), which is small for small t.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ from extremal.design import Array
 from extremal.gauge import bounds_of
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
 from extremal.gauge.relaxed import relaxed_maximisers
-from extremal.gauge.search import CONE_RANK, WORK_OF_A_NODE, Unfinished, largest_sum
+from extremal.gauge.search import CONE_RANK, Unfinished, largest_sum
 from extremal.gauge.tree import node_work
 from extremal.problem import Problem
 from extremal.training.amplitudes import fit_columns
 from extremal.training.atoms import Atoms
-from extremal.training.joint import Joint, bounds_at, dual_of
 
 #: Cutting planes at most, the relative progress of the bound below which they end, and the share of the new
 #: multiplier in the next.
@@ -39,15 +37,14 @@ IDLE_COLUMNS = 60
 #: the next one is when a search has ended.
 FIRST_SHARE, SHARES, NEARER = 0.25, np.array([0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]), 0.3
 
-#: The gap of the relaxed optimum up to which the dual point moves with the tree. With larger gaps, and many more nodes
-#: to come, what the tree will be like in the end matters more than what it is like now: a fixed point is better.
-SMALL_GAP = 0.1
-
 #: The relative accuracy of the relaxations that are compared.
 ROUGH = 0.01
 
 #: What a search of lam would leave of the root's excess where there was none: the gauge is known, the gap is open.
 UNKNOWN_EXCESS = 0.5
+
+#: The method of a bound on the way, before a search names its own.
+METHOD = "relaxed neurons"
 
 #: The first share in low rank, where the search cannot be continued.
 LOW_RANK_SHARE = 0.6
@@ -93,6 +90,20 @@ def relaxed_dual(
         kept = (r > 0) | (np.arange(r.size) >= r.size - IDLE_COLUMNS)
         Z, V, r = Z[:, kept], V[kept], r[kept]
     return best.lam, best
+
+
+def dual_of(problem: Problem, outputs: Array) -> Array:
+    lam = problem.loss.dual(outputs)
+    return problem.loss.centred(lam) if problem.intercept else lam
+
+
+def bounds_at(problem: Problem, atoms: Atoms, lam: Array, upper: float, status: GaugeStatus) -> GaugeBounds:
+    """A known upper bound of the gauge of lam, and the best of the network's neurons below it."""
+    if not atoms.width:
+        return GaugeBounds(0.0, upper, np.eye(problem.design.d)[0], status, METHOD)
+    values = np.linalg.norm(np.maximum(problem.design.forward(atoms.U), 0).T @ lam, axis=1)
+    best = int(np.argmax(values))
+    return GaugeBounds(min(float(values[best]), upper), upper, atoms.U[:, best], status, METHOD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,60 +219,29 @@ class _Proof:
         return self.bounds(self.lam, self.budget.until(share), threshold=threshold, unfinished=self.unfinished)
 
     def go_on(self, gauge: GaugeBounds) -> GaugeBounds:
-        """Other points, then the search of lam again; the gauge of lam as it is known then."""
+        """Nearby points, then the search of lam again; the gauge of lam as it is known then."""
         left = self.unfinished[0] if self.unfinished else None
         if can_be_relaxed(self.problem, self.budget.deadline):
-            self.look_elsewhere(gauge, left.excess if left is not None else UNKNOWN_EXCESS)
+            self.try_nearby(gauge, left.excess if left is not None else UNKNOWN_EXCESS)
         if left is None or self.is_over(gauge):
             return gauge
         return self.resumed(left, gauge)
 
-    def look_elsewhere(self, gauge: GaugeBounds, excess: float) -> None:
-        """The relaxed optimum, and from there a tree whose best dual point moves, or points that a search is given."""
-        problem, budget = self.problem, self.budget
-        share_of_time = 0.2 if budget.max_nodes is None else 1.0
-        far, bound = relaxed_dual(problem, self.atoms, deadline=budget.until(share_of_time), report=self.keep)
-        if self.is_over(gauge) or not can_be_relaxed(problem, budget.deadline):
-            return
-        share = best_share(problem, self.atoms, self.lam, far, excess, 1.0)
-        if share == 0.0:
-            return
-        if relative_gap(self.value, bound.value) <= SMALL_GAP:
-            self.jointly(bound)
-        else:
-            self.try_nearby(gauge, far, excess, share)
-
-    def jointly(self, start: DualBound) -> None:
-        """The best dual point of a tree that grows."""
-        problem, budget = self.problem, self.budget
-        nodes = np.inf
-        if budget.max_nodes is not None:
-            nodes = budget.max_nodes * WORK_OF_A_NODE / node_work(problem.design.n, problem.design.d)
-        search = Joint(
-            problem,
-            self.atoms,
-            start,
-            self.value,
-            keep=self.keep,
-            enough=self.value - budget.tol * abs(self.value),
-            deadline=budget.deadline,
-            max_nodes=nodes,
-            n_jobs=budget.n_jobs,
-        )
-        search.run()
-
-    def try_nearby(self, gauge: GaugeBounds, far: Array, excess: float, share: float) -> None:
+    def try_nearby(self, gauge: GaugeBounds, excess: float) -> None:
         """Points between lam and the relaxed optimum, nearer and nearer to lam as long as their searches end."""
-        problem, budget = self.problem, self.budget
-        while share > 0.0:
+        problem, budget, limit = self.problem, self.budget, 1.0
+        share_of_time = 0.2 if budget.max_nodes is None else 1.0
+        far, _ = relaxed_dual(problem, self.atoms, deadline=budget.until(share_of_time), report=self.keep)
+        while not self.is_over(gauge) and can_be_relaxed(problem, budget.deadline):
+            share = best_share(problem, self.atoms, self.lam, far, excess, limit)
+            if share == 0.0:
+                return
             nearby = self.bounds((1 - share) * self.lam + share * far, budget.deadline)
             if nearby.status is GaugeStatus.INTERRUPTED:
                 raise KeyboardInterrupt
             if nearby.status is not GaugeStatus.EXACT:
                 return
-            if self.is_over(gauge) or not can_be_relaxed(problem, budget.deadline):
-                return
-            share = best_share(problem, self.atoms, self.lam, far, excess, NEARER * share)
+            limit = NEARER * share
 
     def resumed(self, left: Unfinished, known: GaugeBounds) -> GaugeBounds:
         """The search of the network's own lam, continued."""
