@@ -17,7 +17,7 @@ from extremal.reproductions import CATALOGUE, Entry, reproduce
 from extremal.reproductions.result import Agreement, Comparison, Reproduction
 
 #: Entries that run within a few seconds; the others are in the slow tests.
-QUICK = {"toy-landscape"}
+QUICK = {"toy-landscape", "path-to-the-optimum", "blog-pattern-count"}
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
