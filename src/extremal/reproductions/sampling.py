@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import extremal
-from extremal.closed_forms import SampledPatterns, sampled_patterns
+from extremal.closed_forms import SampledPatterns, SampledProgram, sampled_patterns
 from extremal.design import Array
 from extremal.programs import gated_program
 from extremal.reproductions.result import Comparison, Reproduction
@@ -17,29 +17,35 @@ from extremal.reproductions.result import Comparison, Reproduction
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The penalties, as parts of the largest one that leaves a neuron.
-SHARE = 0.1
+#: The penalty, as a part of the largest one that leaves a neuron, and the numbers of patterns.
+SETTINGS = {
+    "Gaussian": (0.1, (10, 100, 1000, 10_000, 100_000)),
+    "diabetes": (0.1, (10, 100, 1000, 10_000)),
+    "breast cancer": (0.3, (100,)),
+}
 
 
 # ----------------------------------------------------------------------------------------------- programs and scenarios
 
 
 def sampled_programs() -> Reproduction:
-    """10 to 1e4 random patterns on Gaussian data, diabetes and breast cancer, against the best certified network."""
-    found = {name: _sampled(X, y) for name, (X, y) in _data().items()}
+    """10 to 1e5 random patterns on Gaussian data, diabetes and breast cancer, against the best certified network."""
+    found = {name: _sampled(X, y, *SETTINGS[name]) for name, (X, y) in _data().items()}
     comparisons = [
         Comparison.claim(
-            f"{name} (n = {table.n}): 1000 sampled patterns against the optimum",
-            "a thousand gates are the practice",
+            f"{name} (n = {table.n}): the optimum over sampled patterns, above that of the network",
+            "hundreds to thousands of sampled patterns stand in for all of them",
             ", ".join(f"{row.size}: +{100 * (row.ratio - 1):.2g} %" for row in table.programs)
             + f"; the optimum has a proven gap of {1 - table.lower / table.optimum:.1e}",
-            table.programs[2].ratio < 1.001,
-            "the optimum of a sampled program is not that of the network; a thousand patterns leave percents",
+            _with_a_thousand(table).ratio < 1.001,
+            "the optimum of a sampled program is not that of the network: percents are left",
         )
         for name, table in found.items()
     ]
     for name, table in found.items():
         rows = [row for row in table.programs if row.scenario < 1]
+        if not rows:  # too few patterns for the bound to say anything
+            continue
         comparisons.append(
             Comparison.claim(
                 f"{name}: chance that another pattern helps, under the scenario bound (confidence 0.95)",
@@ -78,12 +84,15 @@ def _data() -> dict[str, tuple[Array, Array]]:
     return data
 
 
-def _sampled(X: Array, y: Array) -> SampledPatterns:
-    beta = SHARE * extremal.beta_max(X, y, time_limit=1.0)
+def _sampled(X: Array, y: Array, share: float, sizes: tuple[int, ...]) -> SampledPatterns:
+    beta = share * extremal.beta_max(X, y, time_limit=1.0)
     best = extremal.fit(X, y, beta=beta, time_limit=8.0)
-    return sampled_patterns(
-        X, y, beta=beta, best=best, sizes=(10, 100, 1000, 10_000), relaxed=False, probes=1000, time_limit=40.0
-    )
+    return sampled_patterns(X, y, beta=beta, best=best, sizes=sizes, relaxed=False, probes=1000, time_limit=30.0)
+
+
+def _with_a_thousand(table: SampledPatterns) -> SampledProgram:
+    """The program over a thousand patterns, or the largest that time allowed."""
+    return [row for row in table.programs if row.size <= 1000][-1]
 
 
 def _draw_programs(found: dict[str, SampledPatterns]) -> Figure:
@@ -113,6 +122,7 @@ class Ratio:
     high: float
 
 
+SHARE = 0.1
 SIZES = (10, 20, 40, 80)
 ASPECT = 4
 DRAWS = 3
