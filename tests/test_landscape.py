@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import pyplot
 from scipy.optimize import linprog, nnls
 from scipy.sparse import csr_array
 
@@ -17,6 +19,8 @@ from extremal import Network, Problem
 from extremal.closed_forms import critical_width, path_to_optimum, permute, same_orbit, split
 from extremal.closed_forms.exchange import Stuck, exchange
 from extremal.closed_forms.landscape import Hyperbola
+from extremal.plotting import plot_landscape, plot_path
+from extremal.plotting.landscape import between
 
 LOSSES = ("squared", "logistic", "huber", "squared_hinge", "softmax")
 
@@ -248,6 +252,42 @@ def test_what_a_path_says():
     assert "bring in" in str(path)
     with pytest.raises(ValueError, match="must be in"):
         path.network(1.5)
+
+
+# ----------------------------------------------------------------------------------------------------------- pictures
+
+
+@pytest.fixture
+def ax():
+    matplotlib.use("Agg")
+    figure, axes = pyplot.subplots()
+    yield axes
+    pyplot.close(figure)
+
+
+def test_the_picture_of_a_path(ax):
+    path = path_to_optimum(Network([[-2.0, 1.0]], [0.5, 2.0]), [[1.0]], [1.0], beta=0.5)
+    plot_path(path, ax, points=50)
+    curve = next(line for line in ax.lines if line.get_label() == "objective along the path")
+    assert np.all(np.diff(curve.get_ydata()) <= 1e-15)
+    assert [text.get_text().split()[0] for text in ax.texts] == [stage.name.split()[0] for stage in path.stages]
+
+
+def test_the_slice_contains_the_last_stage(ax):
+    """Along the circle the objectives of the picture's plane are those of the path."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(6, 2)), rng.normal(size=6)
+    path = path_to_optimum(Network(rng.normal(size=(2, 2)), rng.normal(size=2)), X, y, beta=0.1)
+    plot_landscape(path, ax, resolution=9)
+    last = path.stages[-1]
+    ends = [path.network(t) for t in (last.start, last.stop)]
+    for s in (0.0, 0.3, 0.8, 1.0):
+        there = path.problem.value(between(*ends, np.sqrt(1 - s), np.sqrt(s)))
+        assert there == pytest.approx(path.objective(last.start + s * (last.stop - last.start)), rel=1e-12)
+    narrow = path_to_optimum(Network(rng.normal(size=(2, 7)), rng.normal(size=7)), X, y, beta=0.01)
+    assert narrow.stages[-1].name == "exchange"
+    with pytest.raises(ValueError, match="in a plane"):
+        plot_landscape(narrow, ax)
 
 
 # ----------------------------------------------------------------------------------------------------------- exchange

@@ -18,7 +18,11 @@ from extremal.reproductions.errata import ERRATA, Erratum
 from extremal.reproductions.result import Agreement, Comparison, Reproduction
 
 #: Entries that run within a few seconds; the others are in the slow tests.
+<<<<<<< HEAD
 QUICK = {"toy-landscape", "backprop-spikes", "jmlr-lemma-9"}
+=======
+QUICK = {"toy-landscape", "path-to-the-optimum", "blog-pattern-count"}
+>>>>>>> wip-land
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from scipy.optimize import nnls
 
 import extremal
@@ -13,6 +14,7 @@ import reference
 from extremal import Network, Problem
 from extremal.closed_forms import sampled_patterns, scenario_violation
 from extremal.closed_forms.sampled import improving_share
+from extremal.plotting import plot_excess, plot_improving
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -140,3 +142,15 @@ def test_bad_input(change, message):
         sampled_patterns(**arguments)
     with pytest.raises(ValueError, match="between 0 and 1"):
         scenario_violation(10, 10, 0.0)
+
+
+def test_pictures_of_what_samples_miss():
+    rng = np.random.default_rng(0)
+    found = sampled_patterns(rng.normal(size=(8, 3)), rng.normal(size=8), beta=0.05, sizes=(2, 8, 30), relaxed=False)
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    plot_excess(found, left, label="data")
+    plot_improving(found, right)
+    assert np.allclose(left.lines[0].get_ydata(), [program.ratio - 1 for program in found.programs])
+    bound, measured = right.lines[0].get_ydata(), right.lines[1].get_ydata()
+    assert np.all(np.asarray(measured) <= np.asarray(bound))

@@ -10,9 +10,11 @@ from extremal.plotting.ellipsoid import plot_ellipsoid
 from extremal.plotting.events import plot_events
 from extremal.plotting.fits import fit_1d, fit_2d, kinks_1d
 from extremal.plotting.flow import plot_alignment, plot_loss, plot_norms
+from extremal.plotting.landscape import plot_landscape, plot_path
 from extremal.plotting.margin import compare, plot_margin
 from extremal.plotting.polar import plot_polar
 from extremal.plotting.progress import history
+from extremal.plotting.sampled import plot_excess, plot_improving
 
 __all__ = [
     "animate",
@@ -26,9 +28,13 @@ __all__ = [
     "plot_directions",
     "plot_ellipsoid",
     "plot_events",
+    "plot_excess",
     "plot_flow",
+    "plot_improving",
+    "plot_landscape",
     "plot_loss",
     "plot_margin",
     "plot_norms",
+    "plot_path",
     "plot_polar",
 ]

@@ -161,6 +161,54 @@ CATALOGUE = (
         "Pilanci & Ergen (ICML 2020), figure 1",
         "splines:widths_of_descent",
     ),
+    Entry(
+        "talk-arrangement",
+        "The four patterns of three samples in the plane, and Cover's numbers of cells",
+        "Wang, Lacotte & Pilanci (ICLR 2022), talk",
+        "cells:talk_arrangement",
+    ),
+    Entry(
+        "stationarity-counterexamples",
+        "Clarke stationary networks that are not optimal over their own patterns",
+        "Wang, Lacotte & Pilanci (ICLR 2022), talk",
+        "landscape:counterexamples",
+    ),
+    Entry(
+        "path-to-the-optimum",
+        "A path from any network to a global optimum along which the objective never rises",
+        "Wang, Lacotte & Pilanci (ICLR 2022), abstract",
+        "landscape:way_down",
+    ),
+    Entry(
+        "blog-pattern-count",
+        "Activation patterns along gradient descent, and the convex program over the first ones",
+        "Blog post on Wang, Lacotte & Pilanci (ICLR 2022)",
+        "blog:pattern_count",
+    ),
+    Entry(
+        "blog-small-and-large-start",
+        "A thousand neurons on four points of a line, from a small and from a large start",
+        "Blog post on Wang, Lacotte & Pilanci (ICLR 2022)",
+        "blog:two_starts",
+    ),
+    Entry(
+        "sampled-patterns",
+        "Programs over sampled patterns against the certified optimum, and the scenario bound",
+        "Calafiore & Campi (2006); Mishkin, Sahiner & Pilanci (ICML 2022)",
+        "sampling:sampled_programs",
+    ),
+    Entry(
+        "relaxation-ratio",
+        "The optimum over the relaxed program of random gates, against sqrt(log n)",
+        "Kim & Pilanci (ICML 2024)",
+        "sampling:relaxation_ratio",
+    ),
+    Entry(
+        "hinge-toy",
+        "The hinge loss on a circle's labels: all cells, and a hundred sampled patterns",
+        "Pilanci & Ergen (ICML 2020), code",
+        "hinge:hinge_toy",
+    ),
 )
 
 
