@@ -138,6 +138,12 @@ def test_no_claim_is_wrong_where_rounding_decides(n, seed):
     assert hulls.undecided.sum() <= n // 2 + 2
 
 
+@pytest.mark.parametrize("only", [[True, False, True], [0.7], [-1], [3], []])
+def test_rows_are_named_by_their_numbers(only):
+    with pytest.raises(ValueError, match="only must name some of the rows 0 to 2"):
+        hull_distances(np.eye(3), only=only)
+
+
 def test_regular_figures():
     for n in (4, 7, 60):
         angles = 2 * np.pi * np.arange(n) / n

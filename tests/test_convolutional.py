@@ -332,3 +332,15 @@ def test_other_losses_and_bad_input(function) -> None:
 def test_several_outputs_of_patches_are_refused() -> None:
     with pytest.raises(ValueError, match="one target"):
         linear_convolution(np.ones((3, 2, 2)), np.ones((3, 2)), beta=0.1)
+
+
+def test_whole_numbers_of_any_kind_and_others() -> None:
+    X = np.arange(8.0).reshape(2, 4)
+    np.testing.assert_array_equal(patch_matrix(X, np.int64(2), stride=np.int64(2)), patch_matrix(X, 2, stride=2))
+    np.testing.assert_array_equal(patch_matrix(X, np.array([2])), patch_matrix(X, 2))
+    for window, stride in ((2.0, 1), (2, 1.5), ((2.0,), 1)):
+        with pytest.raises(ValueError, match="whole numbers"):
+            patch_matrix(X, window, stride=stride)  # type: ignore[arg-type]
+    for limit in (0, -1.0):
+        with pytest.raises(ValueError, match="time_limit must be positive"):
+            fit_convolutional(patch_matrix(X, 2), [0.0, 1.0], beta=0.1, time_limit=limit)

@@ -377,3 +377,11 @@ def test_the_nuclear_program_is_the_matrix_factorisation() -> None:
     assert found.value == pytest.approx(best, rel=1e-6)
     assert found.gap <= 1e-6
     assert np.linalg.norm(X.T @ found.lam, 2) <= beta * (1 + 1e-12)
+
+
+def test_the_linear_program_is_no_relaxation_of_relu_networks() -> None:
+    X, Y = np.array([[1.0], [-1.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    linear, gated = nuclear_program(X, Y, beta=0.1), nuclear_program(X, Y, beta=0.1, patterns=[[1, 0], [0, 1]])
+    relu = copositive_program(X, Y, beta=0.1)
+    assert gated.dual_value <= relu.value < linear.dual_value
+    assert "proven to be at least" in str(linear)

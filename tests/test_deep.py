@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 
 import extremal
 from extremal.closed_forms import (
@@ -249,9 +250,9 @@ def test_what_relu_networks_refuse():
         deep_whitened(np.diag([1.0, 2.0]), np.eye(2), beta=1, depth=3)
     with pytest.raises(ValueError, match="one entry"):
         deep_whitened(X, np.ones((3, 2)), beta=1, depth=3)
-    with pytest.raises(ValueError, match="two layers"):
+    with pytest.raises(ValueError, match="at least 2; the depth is 1"):
         deep_whitened(X, np.ones(3), beta=1, depth=1)
-    with pytest.raises(ValueError, match="three layers"):
+    with pytest.raises(ValueError, match="at least 3; the depth is 2"):
         deep_incidence(X, np.ones(3), beta=1, depth=2)
     with pytest.raises(ValueError, match="nonnegative"):
         deep_incidence(X, [1.0, -1, 1], beta=1, depth=3)
@@ -336,8 +337,29 @@ def test_three_layers_of_two_classes_have_a_gap():
     assert best > found.dual ** (2 / 3) * 1.1
     with pytest.raises(ValueError, match="activation"):
         deep_duality(X, Y, depth=3, activation="tanh")
-    with pytest.raises(ValueError, match="two"):
-        deep_duality(X, Y, depth=1)
+
+
+@pytest.mark.parametrize(("K", "depth"), [(15, 5), (15, 6), (3, 5)])
+def test_the_smallest_known_network_is_no_larger_than_that_of_shared_neurons(K, depth):
+    X, Y = np.eye(K), np.eye(K)
+    shared = deep_incidence(X, Y, beta=1e-9, depth=depth)
+    product = np.prod([np.linalg.norm(W) for W in shared.network.layers]) / shared.amplitudes[0]
+    standard = deep_duality(X, Y, depth=depth).standard
+    assert standard == pytest.approx(min(product, K ** (depth / 2)), rel=1e-12)
+
+
+def test_depths_are_whole_numbers():
+    X, Y = np.eye(3), [1.0, 1.0, 0.0]
+    for call, least in (
+        (lambda depth: deep_linear(X, Y, beta=0.1, depth=depth), 1),
+        (lambda depth: deep_whitened(X, Y, beta=0.1, depth=depth), 2),
+        (lambda depth: deep_incidence(X, Y, beta=0.1, depth=depth), 3),
+        (lambda depth: deep_duality(X, Y, depth=depth), 2),
+    ):
+        for depth in (least - 1, least + 0.5, True, "3", np.inf):
+            with pytest.raises(ValueError, match=f"at least {least}; the depth is"):
+                call(depth)
+        call(np.int64(least))
 
 
 # -------------------------------------------------------------------------------------------------- batch normalisation
@@ -507,6 +529,13 @@ def test_networks_of_this_library_and_what_is_refused():
     assert found == neural_collapse(H, labels, net.output)
     assert "NC1" in str(found)
     assert np.isnan(neural_collapse(H, labels).duality)
+    assert network_collapse(net, csr_array(X), labels).within == pytest.approx(found.within, rel=1e-12)
+    with pytest.raises(ValueError, match="1 features, the network 2"):
+        network_collapse(net, X[:, :1], labels)
+    with pytest.raises(ValueError, match="intercept"):
+        neural_collapse(H, labels, net.output, [1.0, 2.0])
+    with pytest.raises(ValueError, match="intercept"):
+        neural_collapse(H, labels, net.output, [1.0, 2.0, np.nan])
     with pytest.raises(TypeError, match="str"):
         network_collapse("network", X, labels)
     for features, names, classifier, message in (
@@ -520,6 +549,16 @@ def test_networks_of_this_library_and_what_is_refused():
             neural_collapse(features, names, classifier)
     with pytest.raises(ValueError, match="two classes"):
         simplex_frame(1)
+
+
+def test_one_output_is_a_classifier_of_two():
+    X = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    labels = np.array([-1, 1, 1, -1, 1, -1])
+    result = extremal.fit(X, labels, beta=0.01, bias="none")
+    found = network_collapse(result.network, X, labels)
+    assert found.holds(1e-4)
+    assert found.accuracy == 1.0
+    assert network_collapse(result.network, X, -labels).nearest == 1.0
 
 
 def test_torch_modules():

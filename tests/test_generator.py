@@ -127,3 +127,10 @@ def test_bad_dynamics(options, match):
 def test_bad_starts(W, mean, match):
     with pytest.raises(ValueError, match=match):
         descend_ascend(generator_dynamics(np.eye(2)), W, mean, steps=2)
+
+
+def test_steps_and_samples_that_are_none():
+    dynamics = generator_dynamics(np.eye(2))
+    for options in ({"steps": -1}, {"steps": 2, "samples": 0}):
+        with pytest.raises(ValueError, match="steps must not be negative and samples positive"):
+            descend_ascend(dynamics, np.ones((2, 2)), np.ones(2), **options)

@@ -374,6 +374,9 @@ def test_bad_neurons_and_orders():
         split(network, 2, [1.0])
     with pytest.raises(ValueError, match="permutation"):
         permute(network, [0, 0])
+    assert permute(Network(np.zeros((2, 0)), np.zeros((0, 1))), []).width == 0
+    with pytest.raises(ValueError, match=r"no neuron 0\.5"):
+        split(network, 0.5, [1.0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", range(4))

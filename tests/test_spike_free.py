@@ -329,8 +329,8 @@ def test_scales_of_the_network_of_fewest_neurons(scale):
         (lambda: spike_free_distance(np.ones(3)), "two-dimensional"),
         (lambda: spike_free_fit([[1.0, 0.0], [-1.0, 1.0]], [1, 1], beta=1), "not spike-free"),
         (lambda: spike_free_min_norm([[1.0], [-1.0]], [1, 1]), "not spike-free"),
-        (lambda: spike_free_max_margin(np.ones((2, 1)), [1, -1]), "same direction have different labels"),
-        (lambda: spike_free_min_norm(np.ones((2, 1)), [1, 2]), "proportional rows have different targets"),
+        (lambda: spike_free_max_margin(np.ones((2, 1)), [1, -1]), "rows of one direction, or zero rows, have a label"),
+        (lambda: spike_free_min_norm(np.ones((2, 1)), [1, 2]), "rows of one direction, or zero rows, have a target"),
         (lambda: spike_free_min_norm(np.eye(2), [0, 0]), "not all zero"),
         (lambda: spike_free_fit(np.eye(2), np.eye(2), beta=1), "one output"),
         (lambda: spike_free_fit(np.eye(2), [1, 2], beta=-1), "beta must be positive"),
@@ -347,3 +347,11 @@ def test_scales_of_the_network_of_fewest_neurons(scale):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_lengths_beyond_double_precision_are_not_taken_for_conflicts():
+    X, y = np.diag([1e-8, 1.0, 1e8]), [1.0, -1.0, 2.0]
+    assert orthogonal_min_norm(X, y).value == pytest.approx(1e8, rel=1e-6)  # there is a network
+    for call in (lambda: spike_free_min_norm(X, y), lambda: spike_free_max_margin(X, np.sign(y))):
+        with pytest.raises(ValueError, match="beyond double precision"):
+            call()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from extremal.design import Array
+from extremal.design import Array, Design
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,11 @@ def neural_collapse(
             raise ValueError(f"classifier must be finite, of shape ({H.shape[1]}, {K}); its shape is {W.shape}")
         duality = float(np.linalg.norm(W.T / (float(np.linalg.norm(W)) or 1.0) - M / np.linalg.norm(M)))
         scores = np.asarray(features, dtype=np.float64) @ W
-        scores = scores if intercept is None else scores + np.asarray(intercept, dtype=np.float64)
+        if intercept is not None:
+            shift = np.asarray(intercept, dtype=np.float64)
+            if shift.shape != (K,) or not np.isfinite(shift).all():
+                raise ValueError(f"intercept must be finite, of shape ({K},); its shape is {shift.shape}")
+            scores = scores + shift
         nearest = float(np.mean(scores.argmax(axis=1) != closest))
     return NeuralCollapse(
         _within(H - means[index], M),
@@ -144,7 +148,8 @@ def network_collapse(model: Any, X: ArrayLike, labels: ArrayLike) -> NeuralColla
     X : array of shape (n, ...)
         As the network takes it.
     labels : array of shape (n,)
-        Sorted labels belong to the outputs in their order.
+        Sorted labels belong to the outputs in their order. With one output a of a `Network` the second label is where
+        it is positive: its classifier is (-a, a).
 
     Raises
     ------
@@ -160,9 +165,12 @@ def network_collapse(model: Any, X: ArrayLike, labels: ArrayLike) -> NeuralColla
     if hasattr(model, "features") and hasattr(model, "output"):
         return neural_collapse(model.features(X), labels, model.output)
     if hasattr(model, "hidden") and hasattr(model, "output"):
-        rows = np.asarray(X, dtype=np.float64)
-        rows = np.hstack([rows, np.ones((len(rows), 1))]) if model.bias else rows
-        return neural_collapse(np.maximum(rows @ model.hidden, 0), labels, model.output, model.intercept)
+        design = Design.from_data(X, bias=model.bias)
+        if design.d != len(model.hidden):
+            raise ValueError(f"X has {design.d - model.bias} features, the network {len(model.hidden) - model.bias}")
+        both = np.array([[-1.0, 1.0]]) if model.n_outputs == 1 else np.eye(model.n_outputs)
+        features = np.maximum(design.forward(model.hidden), 0)
+        return neural_collapse(features, labels, model.output @ both, model.intercept @ both)
     raise TypeError(f"expected a network of this library or a torch module, not {type(model).__name__}")
 
 

@@ -12,7 +12,9 @@ patches (only the loss sees the sums), and a proof by the upper bound.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Literal
 
 import numpy as np
@@ -100,7 +102,7 @@ class ConvolutionalResult:
 
 
 def patch_matrix(
-    X: ArrayLike, window: int | tuple[int, int], *, stride: int = 1, circular: bool = False, bias: bool = False
+    X: ArrayLike, window: int | Sequence[int], *, stride: int = 1, circular: bool = False, bias: bool = False
 ) -> Array:
     """The patches (n, k, h) of signals (n, length) or images (n, height, width), in the order of their corners.
 
@@ -125,16 +127,20 @@ def patch_matrix(
     if array.ndim not in (2, 3) or 0 in array.shape or not np.isfinite(array).all():
         raise ValueError(f"X must be finite, of shape (n, length) or (n, height, width); its shape is {array.shape}")
     sides = array.shape[1:]
-    size = (window,) * len(sides) if isinstance(window, int) else tuple(window)
+    try:
+        step = index(stride)
+        size = tuple(index(w) for w in window) if isinstance(window, Iterable) else (index(window),) * len(sides)
+    except TypeError:
+        raise ValueError(f"window and stride must be whole numbers, not {window!r} and {stride!r}") from None
     if len(size) != len(sides) or not all(1 <= w <= s for w, s in zip(size, sides, strict=True)):
         raise ValueError(f"a window of {size} does not fit into samples of shape {sides}")
-    if stride < 1:
+    if step < 1:
         raise ValueError(f"stride must be positive, not {stride!r}")
     if circular:
         array = np.pad(array, [(0, 0), *[(0, w - 1) for w in size]], mode="wrap")
     axes = tuple(range(1, array.ndim))
     windows = np.lib.stride_tricks.sliding_window_view(array, size, axis=axes)
-    windows = windows[(slice(None), *[slice(None, None, stride)] * len(size))]
+    windows = windows[(slice(None), *[slice(None, None, step)] * len(size))]
     patches = windows.reshape(len(array), -1, int(np.prod(size)))
     return np.concatenate([patches, np.ones((*patches.shape[:2], 1))], axis=2) if bias else patches.copy()
 
@@ -189,6 +195,8 @@ def fit_convolutional(
         raise ValueError(f"pooling must be 'average' or 'sum', not {pooling!r}")
     if not tol > 0:
         raise ValueError(f"tol must be positive, not {tol!r}")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be positive, not {time_limit!r}")
     stack = checked_patches(patches)
     n, k, h = stack.shape
     bound = bind(loss, y)

@@ -134,7 +134,8 @@ class NuclearResult:
     value : float
         loss(sum_k D_k X M_k) + beta sum_k |M_k|_* at the solution.
     dual_value : float
-        A proven lower bound on its optimum, and so on that of the ReLU networks.
+        A proven lower bound on its optimum. Where the patterns are those of all cells, that bounds the ReLU networks
+        too; the linear networks of the default are no relaxation of them.
     lam : array of shape (n, c)
         |X^T D_k lam|_2 <= beta (spectral norms).
     blocks : tuple of arrays (d, c)
@@ -150,6 +151,15 @@ class NuclearResult:
     def gap(self) -> float:
         """(value - dual_value) / value."""
         return relative_gap(self.value, self.dual_value)
+
+    def __str__(self) -> str:
+        rows = {
+            "objective": f"{self.value:.10g}",
+            "proven to be at least": f"{self.dual_value:.10g}",
+            "relative gap": f"{self.gap:.1e}",
+            "patterns": f"{len(self.blocks)}",
+        }
+        return "\n".join(f"{name:<27}{text}" for name, text in rows.items())
 
 
 def copositive_program(X: ArrayLike, Y: ArrayLike, *, beta: float, tol: float = 1e-6) -> CopositiveResult:

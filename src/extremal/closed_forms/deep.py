@@ -83,6 +83,7 @@ def deep_linear(X: ArrayLike, Y: ArrayLike, *, beta: float, depth: int) -> DeepF
     ----------
     Ergen & Pilanci (ICML 2021).
     """
+    _require_depth(depth, 1, "a linear network")
     rows, targets = _fitting(X, Y)
     U, singular, Vt = np.linalg.svd(rows, full_matrices=False)
     rank = int((singular > 1e-9 * singular[0]).sum()) if singular[0] > 0 else 0
@@ -141,8 +142,7 @@ def deep_whitened(X: ArrayLike, Y: ArrayLike, *, beta: float, depth: int) -> Dee
     ----------
     Ergen & Pilanci (ICML 2021); Súkeník, Lampert & Mondelli (NeurIPS 2024) on deep collapse that is not optimal.
     """
-    if depth < 2:
-        raise ValueError(f"a ReLU network has at least two layers, not {depth}")
+    _require_depth(depth, 2, "a ReLU network")
     rows, targets = _fitting(X, Y)
     scale = _row_norm(rows)
     directions, outputs, sizes = _parts(targets)
@@ -184,22 +184,16 @@ def deep_incidence(X: ArrayLike, Y: ArrayLike, *, beta: float, depth: int) -> De
     is that of `deep_threshold` with beta (K^2 r^(L-2)/2)^(1/L). For K = r (r - 1)/2 equal classes that is below the
     value of K paths once (2/(r-1))^(L-2) r (r - 1)/4 < 1 (beta small): from r = 4, six classes, and L = 5 on.
     """
-    if depth < 3:
-        raise ValueError(f"sharing neurons takes at least three layers, not {depth}")
+    _require_depth(depth, 3, "a network that shares neurons")
     rows, targets = _fitting(X, Y)
     if targets.min() < 0:
         raise ValueError("the targets must be nonnegative")
     scale = _row_norm(rows)
     directions, outputs, sizes = _parts(targets)
-    K, r = sizes.size, 2
-    if K == 0:
+    if sizes.size == 0:
         return deep_whitened(X, Y, beta=beta, depth=depth)
-    while r * (r - 1) // 2 < K:
-        r += 1
-    first, second = np.triu_indices(r, 1)
-    Z = np.zeros((K, r))
-    Z[np.arange(K), first[:K]] = Z[np.arange(K), second[:K]] = 1.0
-    shape = [rows.T @ directions / scale @ Z, *[np.eye(r)] * (depth - 3), Z.T - 0.5]
+    first, *others = _incidence(sizes.size, depth)
+    shape = [rows.T @ directions / scale @ first, *others]
     total = float(np.linalg.norm(sizes))
     squares = float(np.prod([np.sum(W**2) for W in shape]))
     found = deep_threshold(total, _moved(beta, scale, depth) * squares ** (1 / depth), depth)
@@ -221,7 +215,7 @@ class DeepDuality:
     ----------
     standard : float
         The product |W_1|_F ... |W_L|_F of the network known to be smallest: the optimum for linear networks, an upper
-        bound for ReLU networks.
+        bound for ReLU networks (a path for each class, or classes as pairs as in `deep_incidence`).
     parallel : float
         The sum of these products over networks in parallel, one for each singular value or class: the optimum.
     dual : float
@@ -237,7 +231,7 @@ class DeepDuality:
 
     @property
     def gap(self) -> float:
-        """standard - dual: the duality gap of a single network; zero in parallel."""
+        """standard - dual: the duality gap of a single network (for ReLU networks at most this); zero in parallel."""
         return self.standard - self.dual
 
     def __str__(self) -> str:
@@ -251,6 +245,9 @@ def deep_duality(X: ArrayLike, Y: ArrayLike, *, depth: int, activation: Activati
     values of Y for linear networks) and q that of the rows,
 
         one network: |s|_(2/L) / q = (sum_j s_j^(2/L))^(L/2) / q,   in parallel and dual: |s|_1 / q,   Lambda = v_j / q.
+
+    For ReLU networks the first is that of a path for each class. With many classes that share neurons, as in
+    `deep_incidence`, the product is smaller, |s|_2 / q times the norms of the layers before, and `standard` is that.
 
     Parameters
     ----------
@@ -278,8 +275,7 @@ def deep_duality(X: ArrayLike, Y: ArrayLike, *, depth: int, activation: Activati
     ----------
     Wang, Ergen & Pilanci (2021), "Parallel deep neural networks have zero duality gap", with penalties |W_l|_F^L.
     """
-    if depth < 2:
-        raise ValueError(f"the depth must be at least two, not {depth}")
+    _require_depth(depth, 2, "a network with a hidden layer")
     rows, targets = _fitting(X, Y)
     scale = _row_norm(rows)
     if activation == "linear":
@@ -292,6 +288,9 @@ def deep_duality(X: ArrayLike, Y: ArrayLike, *, depth: int, activation: Activati
         raise ValueError(f"activation must be 'relu' or 'linear', not {activation!r}")
     dual = float(sizes.sum()) / scale
     standard = float(np.sum(sizes ** (2 / depth))) ** (depth / 2) / scale
+    if activation == "relu" and depth > 2 and sizes.size:
+        shared = float(np.prod([np.linalg.norm(W) for W in _incidence(sizes.size, depth)]))
+        standard = min(standard, shared * float(np.linalg.norm(sizes)) / scale)
     return DeepDuality(standard, dual, dual, directions @ outputs / scale)
 
 
@@ -303,6 +302,17 @@ def _paths(inputs: Array, outputs: Array, amplitudes: Array, depth: int, activat
         return DeepNetwork(((inputs[:, kept] * w) @ outputs[kept],), activation)
     between = [np.diag(w)] * (depth - 2)
     return DeepNetwork((inputs[:, kept] * w, *between, w[:, None] * outputs[kept]), activation)
+
+
+def _incidence(K: int, depth: int) -> list[Array]:
+    """All layers but the last, for orthonormal inputs: Z of K pairs, identities that keep it, and Z^T - 1/2."""
+    r = 2
+    while r * (r - 1) // 2 < K:
+        r += 1
+    first, second = np.triu_indices(r, 1)
+    Z = np.zeros((K, r))
+    Z[np.arange(K), first[:K]] = Z[np.arange(K), second[:K]] = 1.0
+    return [Z, *[np.eye(r)] * (depth - 3), Z.T - 0.5]
 
 
 def _parts(targets: Array) -> tuple[Array, Array, Array]:
@@ -349,6 +359,11 @@ def _moved(beta: float, scale: float, depth: int) -> float:
     if not (np.isfinite(beta) and beta > 0):
         raise ValueError(f"beta must be positive and finite, not {beta!r}")
     return float(beta) * scale ** (-2 / depth)
+
+
+def _require_depth(depth: int, least: int, what: str) -> None:
+    if isinstance(depth, bool) or not isinstance(depth, int | np.integer) or depth < least:
+        raise ValueError(f"{what} has a whole number of layers, at least {least}; the depth is {depth!r}")
 
 
 def _row_norm(rows: Array) -> float:

@@ -130,7 +130,7 @@ def generator_dynamics(
     V : array of shape (p, k)
         Not zero.
     eta : float, optional
-        The generator's step; by default the one of the best rate for this mu (`best_step`).
+        The generator's step; by default the one of the best rate for this mu (`best_step`), which has to be below 2.
     mu : float
         The discriminator's step.
     sigma : float
@@ -139,7 +139,8 @@ def generator_dynamics(
     Raises
     ------
     ValueError
-        If V is not a finite matrix or zero, or a step or sigma is not positive.
+        If V is not a finite matrix or zero, or a step or sigma is not positive; or mu is 2 or more and
+        eta is not given.
     """
     decoder = np.asarray(V, dtype=np.float64)
     if decoder.ndim != 2 or not decoder.size or not np.isfinite(decoder).all() or not decoder.any():
@@ -153,7 +154,7 @@ def generator_dynamics(
 
 
 def best_step(curvatures: ArrayLike, mu: float) -> float:
-    """The eta that minimises the rate max over kappa > 0, for a given mu in (0, 4).
+    """The eta that minimises the rate max over kappa > 0, for a given mu in (0, 2).
 
     The radius falls with eta kappa up to mu / 4, and rises beyond it: the best eta makes the smallest and the largest
     curvature equally fast. With one curvature it is mu / (4 kappa).
@@ -161,7 +162,7 @@ def best_step(curvatures: ArrayLike, mu: float) -> float:
     Raises
     ------
     ValueError
-        If no curvature is positive, or no step converges with this mu.
+        If no curvature is positive, or mu is not in (0, 2).
     """
     kappa = np.asarray(curvatures, dtype=np.float64)
     kappa = kappa[kappa > 0]
@@ -235,10 +236,12 @@ def descend_ascend(
     Raises
     ------
     ValueError
-        If shapes do not fit, numbers are not finite, or a row of W is zero.
+        If shapes do not fit, numbers are not finite, a row of W is zero, steps is negative or samples not positive.
     """
     V, c, eta, mu = dynamics.decoder, dynamics.c, dynamics.eta, dynamics.mu
     hidden, target = np.array(W, dtype=np.float64), np.asarray(mean, dtype=np.float64)
+    if steps < 0 or (samples is not None and samples < 1):
+        raise ValueError(f"steps must not be negative and samples positive; they are {steps} and {samples}")
     if hidden.ndim != 2 or len(hidden) != V.shape[1] or target.shape != (len(V),):
         raise ValueError(f"with V {V.shape}, W must be ({V.shape[1]}, q) and mean ({len(V)},)")
     if not (np.isfinite(hidden).all() and np.isfinite(target).all()):

@@ -107,9 +107,9 @@ def hull_distances(X: ArrayLike, *, only: ArrayLike | None = None) -> HullDistan
     exponent = int(np.frexp(largest)[1]) if largest > 0 else 0
     scaled = np.ldexp(rows, -exponent)
     n, d = scaled.shape
-    wanted = np.arange(n) if only is None else np.asarray(only, dtype=int).ravel()
+    wanted = np.arange(n) if only is None else np.asarray(only).ravel()
     m = wanted.size
-    if m == 0 or wanted.min() < 0 or wanted.max() >= n:
+    if m == 0 or wanted.dtype.kind not in "iu" or wanted.min() < 0 or wanted.max() >= n:
         raise ValueError(f"only must name some of the rows 0 to {n - 1}; it is {only!r}")
     varies = np.flatnonzero(np.ptp(scaled, axis=0) > 0)
     lower, upper = np.zeros(m), np.zeros(m)

@@ -81,7 +81,8 @@ class LayerwiseResult:
     layers : list of arrays (d_l + 1, m_l)
         The weights of each layer; the last row is the bias.
     alignments : list of float
-        The alignment with the ideal Gram matrix: of the data, and after each layer.
+        The alignment with the ideal Gram matrix: of the data, and after each layer, with rows of unit norm. Training
+        maximises it before they are scaled to that, so that it may fall.
     """
 
     layers: list[Array]

@@ -20,6 +20,7 @@ def permute(network: Network, order: ArrayLike) -> Network:
     index = np.asarray(order)
     if index.shape != (network.width,) or not np.array_equal(np.sort(index), np.arange(network.width)):
         raise ValueError(f"order must be a permutation of the {network.width} neurons, not {order!r}")
+    index = index.astype(int)
     return Network(network.hidden[:, index], network.output[index], network.intercept, bias=network.bias)
 
 
@@ -46,7 +47,7 @@ def split(network: Network, neuron: int, shares: ArrayLike) -> Network:
     Wang, Lacotte & Pilanci (ICLR 2022): with the permutations, splitting makes all optima from the convex ones.
     """
     gamma = np.asarray(shares, dtype=np.float64)
-    if not 0 <= neuron < network.width:
+    if neuron not in range(network.width):
         raise ValueError(f"the network has {network.width} neurons; there is no neuron {neuron}")
     if gamma.ndim != 1 or not np.all(gamma >= 0) or abs(gamma.sum() - 1.0) > 1e-12:
         raise ValueError("the shares must be nonnegative and add up to 1")

@@ -84,7 +84,8 @@ def spike_free_min_norm(X: ArrayLike, y: ArrayLike) -> ClosedForm:
     Raises
     ------
     ValueError
-        If X is not spike-free, no network has these outputs, or the data are not finite.
+        If X is not spike-free, no network has these outputs, or the data are not finite; or if the lengths of the rows
+        differ by more than about 1e9, where the program does not tell.
 
     References
     ----------
@@ -93,7 +94,7 @@ def spike_free_min_norm(X: ArrayLike, y: ArrayLike) -> ClosedForm:
     rows = _require_spike_free(Design.from_data(X).dense())
     found = interpolation_program(rows, y, np.ones((1, len(rows)), dtype=bool))
     if not found.separable:
-        raise ValueError("no network has these outputs: equal or proportional rows have different targets")
+        raise ValueError(_unmet("has these outputs", "target"))
     return _form("spike-free data, interpolation", "1/2 |theta|^2 = y^T lam", found)
 
 
@@ -105,7 +106,7 @@ def spike_free_max_margin(X: ArrayLike, y: ArrayLike) -> ClosedForm:
     rows = _require_spike_free(Design.from_data(X).dense())
     found = margin_program(rows, y, np.ones((1, len(rows)), dtype=bool))
     if not found.separable:
-        raise ValueError("no network separates the classes: rows of the same direction have different labels")
+        raise ValueError(_unmet("separates the classes", "label"))
     return _form("spike-free data, max-margin", "1/2 |theta|^2 = y^T lam", found)
 
 
@@ -113,6 +114,13 @@ def _require_spike_free(rows: Array) -> Array:
     if not is_spike_free(rows):
         raise ValueError("X is not spike-free: see `spike_free_distance` for how far it is from that")
     return rows
+
+
+def _unmet(what: str, kind: str) -> str:
+    return (
+        f"to working precision no network {what}: rows of one direction, or zero rows, have a {kind} that does not fit"
+        ", or the lengths of the rows differ by more than about 1e9, which is beyond double precision"
+    )
 
 
 def _form(name: str, objective: str, found: ProgramResult | MarginResult) -> ClosedForm:

@@ -69,7 +69,7 @@ def deep_threshold(s: ArrayLike, beta: ArrayLike, depth: int) -> DeepThreshold:
         raise ValueError("s must be finite and nonnegative")
     if not (np.isfinite(beta).all() and np.all(beta > 0)):
         raise ValueError("beta must be positive and finite")
-    if isinstance(depth, bool) or depth != int(depth) or depth < 1:
+    if isinstance(depth, bool) or not isinstance(depth, int | np.integer) or depth < 1:
         raise ValueError(f"the depth must be a positive integer, not {depth!r}")
     s, beta = np.broadcast_arrays(s, beta)
     if depth == 1:
