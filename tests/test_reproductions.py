@@ -18,11 +18,17 @@ from extremal.reproductions.errata import ERRATA, Erratum
 from extremal.reproductions.result import Agreement, Comparison, Reproduction
 
 #: Entries that run within a few seconds; the others are in the slow tests.
-<<<<<<< HEAD
-QUICK = {"toy-landscape", "backprop-spikes", "jmlr-lemma-9"}
-=======
-QUICK = {"toy-landscape", "path-to-the-optimum", "blog-pattern-count"}
->>>>>>> wip-land
+QUICK = {
+    "backprop-spikes",
+    "blog-pattern-count",
+    "jmlr-figure-7",
+    "jmlr-lemma-9",
+    "path-to-the-optimum",
+    "toy-landscape",
+}
+
+#: Those of them that find an error in what was published.
+REFUTED = {"jmlr-figure-7"}
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
@@ -40,11 +46,13 @@ def test_names_are_unique_and_usable_in_a_shell():
     assert all(name == name.lower() and " " not in name for name in names)
 
 
-def check(result: Reproduction, tmp_path: Path) -> None:
+def check(result: Reproduction, folder: Path) -> None:
+    """It says why whatever differs differs, and its page and picture can be written."""
     assert result.comparisons
-    assert result.agrees, str(result)
-    assert result.save(tmp_path).stat().st_size > 2000
-    page = (tmp_path / f"{result.name}.md").read_text("utf-8")
+    for comparison in result.comparisons:
+        assert comparison.verdict is Agreement.AGREES or comparison.why != "not known", str(comparison)
+    assert result.save(folder).stat().st_size > 2000
+    page = (folder / f"{result.name}.md").read_text("utf-8")
     assert all(comparison.ours.replace("|", "\\|") in page for comparison in result.comparisons)
 
 
@@ -55,18 +63,16 @@ def test_every_erratum_has_a_counter_example_that_refutes_it(erratum):
 
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_quick_reproductions(name, tmp_path):
-    check(reproduce(name), tmp_path)
+    result = reproduce(name)
+    assert result.agrees or name in REFUTED, str(result)
+    check(result, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [entry.name for entry in CATALOGUE if entry.name not in QUICK])
 def test_slow_reproductions(name, tmp_path):
-    result = reproduce(name)
-    assert result.seconds < 240
-    for comparison in result.comparisons:
-        assert comparison.verdict is Agreement.AGREES or comparison.why != "not known", str(comparison)
-    result.save(tmp_path)
+    check(reproduce(name), tmp_path)
 
 
 def test_a_comparison_that_does_not_agree_says_why():
