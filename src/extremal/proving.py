@@ -142,7 +142,6 @@ def prove_optimality(
         scaling.multiplier(best),
         shown.trees,
         directions=shown.directions,
-        shares=shown.shares,
         cones=shown.cones,
         normals=shown.normals,
     ).proved(plain_data(problem), problem.loss.target)
