@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -34,6 +34,9 @@ MEMORY = 4e8
 
 #: In low rank, the shares of the remaining time for signs, which are quick with few rows, and then for cones.
 LOW_RANK_SHARES = (0.1, 1.0)
+
+#: In low rank with several outputs, those for cones over directions, for all outputs at once, and for the cones again.
+LOW_RANK_SEVERAL = (0.3, 0.5, 1.0)
 
 #: With several outputs: the grid of the directions, the distance of generators that are not told apart any more, the
 #: share of the largest height that is nothing, the most directions, and the share of the remaining time for one.
@@ -77,19 +80,22 @@ def prove_gauge(design: Design, lam: Array, near: Array, options: Options) -> Ga
     """The trees for lam (n, c), and what they prove; `near` (d, m) holds directions that attain it or nearly do.
 
     With several outputs: in low rank cones over their directions first, which are quick there, elsewhere all of them at
-    once. If time is left, the other follows, and the better one is the proof.
+    once. While time is left, the other follows, and the best one is the proof.
     """
     c = lam.shape[1]
     if c == 1:
         trees, bounds = side_trees(design, lam[:, 0], near, options)
         return GaugeProof(trees, max(bounds))
-    searches = [all_at_once, over_directions] if c <= MANY_OUTPUTS or design.n > MOST_ROWS else [all_at_once]
-    if c <= MANY_OUTPUTS and min(design.n, design.d) <= CONE_RANK + 1:
-        searches.reverse()
+    schedule: tuple[tuple[Callable[[Design, Array, Array, Options], GaugeProof], float], ...]
+    schedule = ((all_at_once, FIRST_SHARE), (over_directions, 1.0))
+    if c > MANY_OUTPUTS and design.n <= MOST_ROWS:
+        schedule = ((all_at_once, 1.0),)
+    elif c <= MANY_OUTPUTS and min(design.n, design.d) <= CONE_RANK + 1:
+        schedule = tuple(zip((over_directions, all_at_once, over_directions), LOW_RANK_SEVERAL, strict=True))
     lower = attained_by(design, lam, near)
     best: GaugeProof | None = None
-    for left, search in zip(range(len(searches), 0, -1), searches, strict=True):
-        found = search(design, lam, near, options.part(FIRST_SHARE if left > 1 else 1.0))
+    for search, share in schedule:
+        found = search(design, lam, near, options.part(share))
         best = found if best is None or found.upper < best.upper else best
         if best.upper <= max(lower * (1 + options.tol), options.enough):
             break
