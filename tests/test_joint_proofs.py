@@ -1,15 +1,15 @@
 """Proofs of several outputs at once: the leaves against 80-digit arithmetic, attacks, mutations, and whole problems.
 
 A leaf proves |B^T z|^2 <= m + (m - level)_+ tau, m and tau eigenvalues from above; the checker measures them in double
-precision with error bounds, and here they are evaluated for the very same numbers in mpmath.
+precision with error bounds, and here they are evaluated for the very same numbers in decimal numbers.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from importlib import import_module
 
-import mpmath as mp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,17 +21,17 @@ from extremal.design import Design
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.gauge.joint_proofs import joint_proof
 from extremal.proof import JointTree, Proof
-from extremal.verify.arithmetic import binary_rows
+from extremal.verify.arithmetic import Rejected, binary_rows
 from extremal.verify.leaves import Majorant
 from proofs import FACTORS, MALFORMED, Case, check_mutant, copy_of, numeric, random_joint, sealed
 
 checker = import_module("extremal.verify.joint_leaves")
 
-DIGITS = 80
+DIGITS = Context(prec=80, Emax=MAX_EMAX, Emin=MIN_EMIN)
 UNIT = checker.UNIT
 
 
-def problems(count: int, *, seed: int = 0, most: int = 7, dimension: int = 3, outputs: int = 4, leaves: int = 8):
+def problems(count: int, *, seed: int = 0, most: int = 5, dimension: int = 3, outputs: int = 4, leaves: int = 6):
     """Random rows, weights and trees: zero rows, repeated and tiny rows, weights of zero, rows that are left out."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
@@ -72,123 +72,115 @@ class Watch:
 
 
 def exact(array):
-    return mp.matrix(np.asarray(array, dtype=np.float64).tolist())
+    """The decimal numbers that the doubles are."""
+    return np.vectorize(Decimal, otypes=[object])(np.asarray(array, dtype=np.float64))
 
 
-def exact_majorant(A, B, walls, state, products):
-    """H for the numbers of the checker, from its definition: z, z - Au and the walls as functions of (u, z)."""
+def exact_majorant(A, B, walls, state, products, level):
+    """H + diag(0, level) for the numbers of the checker: z, z - Au and the walls as functions of (u, z)."""
     (f, d), k = A.shape, len(walls)
-    forms = mp.zeros(2 * f + k, d + f)
-    for i in range(f):
-        for j in range(d):
-            value = mp.mpf(float(A[i, j]))
-            forms[i, j] = value if state[i] > 0 else 0
-            forms[f + i, j] = forms[i, j] - value
-        if state[i] == 0:
-            forms[i, d + i] = forms[f + i, d + i] = mp.mpf(1)
-    for i in range(k):
-        for j in range(d):
-            forms[2 * f + i, j] = mp.mpf(float(walls[i, j]))
-    N = exact(products)
-    for i in range(N.rows):
-        for j in range(N.cols):
-            if j != f + i or i >= f:
-                N[i, j] = max(N[i, j], mp.mpf(0))
-    E = forms[:f, :].T * exact(B)
-    half = forms.T * N * forms
-    return E * E.T + half + half.T
+    A, zero = exact(A), exact(np.zeros((f, f)))
+    z = np.hstack([A * (state > 0)[:, None], exact(np.diag(state == 0))])
+    forms = np.vstack([z, z - np.hstack([A, zero]), np.hstack([exact(walls), exact(np.zeros((k, f)))])])
+    free = np.eye(2 * f + k, k=f, dtype=bool) & (np.arange(2 * f + k) < f)[:, None]
+    half = forms.T @ (exact(np.where(free, products, np.maximum(products, 0))) @ forms)
+    E = z.T @ exact(B)
+    return E @ E.T + half + half.T + exact(np.diag([0.0] * d + [float(level)] * f))
 
 
 def measured(matrix, size, error):
-    """nu and R of the checker, and nu + |matrix - nu + R R^T| for the matrix that is given, exactly."""
+    """nu and R of the checker; (true) -> nu + |true - nu + R R^T|_F exactly."""
     zero = np.zeros(len(matrix))
     whole = Majorant(np.zeros(1), zero[None], matrix[None], np.zeros(1), np.array([size]), error)
     nu, R, _ = whole.factor()
-    R, nu = exact(R[0]), mp.mpf(float(nu[0]))
-    return lambda true: nu + mp.sqrt(sum(v * v for v in true - nu * mp.eye(len(matrix)) + R * R.T))
+    nu, R = Decimal(float(nu[0])), exact(R[0])
+    return lambda true: nu + length(true - nu * exact(np.eye(len(matrix))) + R @ R.T)
+
+
+def length(array):
+    """The root of the sum of squares."""
+    return sum((value * value for value in array.ravel()), Decimal(0)).sqrt()
+
+
+def eigenvalues(watch, rows, weights, tree):
+    """The checker's bound, and (bound, exact bound, size) of |A|^2 and then of every leaf."""
+    watch.leaves.clear(), watch.matrices.clear()
+    bound = checker.joint_bound(rows, weights, tree)
+    A = exact(watch.leaves[0][0])
+    true = [A.T @ A] if tree.rows.size else [exact(np.zeros((rows.shape[1],) * 2))]
+    true += [exact_majorant(*leaf, level) for leaf, level in zip(watch.leaves, tree.levels, strict=True)]
+    found = zip(watch.matrices, true, strict=True)
+    return bound, [(value, measured(matrix, size, error)(H), size) for (matrix, size, error, value), H in found]
 
 
 def comparisons(monkeypatch, count, **options):
-    """(bound of an eigenvalue, the same for the exact matrix and the same factors, the largest sum of terms)."""
-    with monkeypatch.context() as patch, mp.workdps(DIGITS), np.errstate(all="ignore"):
+    """(bound, exact bound, the sum of the sizes of all terms) of every eigenvalue that matters."""
+    with (
+        monkeypatch.context() as patch,
+        localcontext(DIGITS),
+        np.errstate(all="ignore"),
+    ):
         watch = Watch(patch)
         for _, rows, weights, tree in problems(count, **options):
-            watch.leaves.clear(), watch.matrices.clear()
-            checker.joint_bound(rows, weights, tree)
-            if tree.rows.size == 0:
-                continue
-            d, A = rows.shape[1], watch.leaves[0][0]
-            true = [exact(A).T * exact(A)]
-            for leaf, level in zip(watch.leaves, tree.levels, strict=True):
-                H = exact_majorant(*leaf)
-                for i in range(d, H.rows):
-                    H[i, i] += mp.mpf(float(level))
-                true.append(H)
-            for (matrix, size, error, bound), H in zip(watch.matrices, true, strict=True):
-                yield bound, measured(matrix, size, error)(H), size
+            if tree.rows.size:
+                yield from eigenvalues(watch, rows, weights, tree)[1]
 
 
 def test_bound_contains_exact_bound(monkeypatch):
     checked = 0
-    for bound, value, size in comparisons(monkeypatch, 120):
-        assert mp.mpf(bound) >= value
+    for bound, value, size in comparisons(monkeypatch, 60):
+        assert Decimal(bound) >= value
         assert bound <= float(value) * (1 + 1e-12) + 1e-12 * size + 1e-100
         checked += 1
-    assert checked > 800
+    assert checked > 250
 
 
 @pytest.mark.slow
 def test_bound_contains_exact_bound_on_more_leaves(monkeypatch):
-    for bound, value, _ in comparisons(monkeypatch, 600, seed=1, leaves=12):
-        assert mp.mpf(bound) >= value
+    for bound, value, _ in comparisons(monkeypatch, 400, seed=1, most=8, leaves=12):
+        assert Decimal(bound) >= value
 
 
 def test_error_terms_are_needed(monkeypatch):
     monkeypatch.setattr(checker, "UNIT", 0.0)
-    assert sum(mp.mpf(bound) < value for bound, value, _ in comparisons(monkeypatch, 40, seed=2)) > 60
+    assert sum(Decimal(bound) < value for bound, value, _ in comparisons(monkeypatch, 20, seed=2)) > 20
 
 
-def test_whole_bound_contains_the_bound_of_exact_eigenvalues(monkeypatch):
-    """The end of the computation: square roots, rows that are left out, the largest leaf, the rounding of A and B."""
+def test_whole_bound_contains_exact_bound(monkeypatch):
+    """The end of the computation: square roots, rows that are left out, the largest leaf."""
     watch = Watch(monkeypatch)
-    with mp.workdps(DIGITS):
-        for _, rows, weights, tree in problems(40, seed=3):
-            watch.leaves.clear()
-            bound = checker.joint_bound(rows, weights, tree)
-            sizes = [mp.norm(exact(x)) * mp.norm(exact(v)) for x, v in zip(rows, weights, strict=True)]
-            total, left = mp.fsum(sizes), mp.fsum(s for i, s in enumerate(sizes) if i not in tree.rows)
-            square = mp.mpf(0)
-            for leaf, level in zip(watch.leaves, tree.levels, strict=True):
-                A, d, H = exact(leaf[0]), rows.shape[1], exact_majorant(*leaf)
-                tau = max(mp.eigsy(A.T * A, eigvals_only=True)) if tree.rows.size else mp.mpf(0)
-                for i in range(d, H.rows):
-                    H[i, i] += mp.mpf(float(level))
-                m = max(max(mp.eigsy(H, eigvals_only=True)), mp.mpf(0))
-                square = max(square, m + max(m - mp.mpf(float(level)), mp.mpf(0)) * tau)
-            assert mp.mpf(bound) >= total * mp.sqrt(square) * (1 - mp.mpf(10) ** -14) + left
-            assert bound <= float(total * mp.sqrt(square) + left) * (1 + 1e-6) + 1e-6
+    with localcontext(DIGITS):
+        for _, rows, weights, tree in problems(60, seed=3):
+            bound, values = eigenvalues(watch, rows, weights, tree)
+            sizes = [length(exact(x)) * length(exact(v)) for x, v in zip(rows, weights, strict=True)]
+            left = sum((size for i, size in enumerate(sizes) if i not in tree.rows), Decimal(0))
+            (_, tau, _), *leaves = values
+            levels = [Decimal(level) for level in tree.levels.tolist()]
+            square = max(m + max(m - level, Decimal(0)) * tau for (_, m, _), level in zip(leaves, levels, strict=True))
+            value, size = sum(sizes) * square.sqrt() + left, max(size for _, _, size in values)
+            assert Decimal(bound) >= value
+            assert bound <= float(value) * (1 + 1e-9) + 1e-9 * size + 1e-100
 
 
 def test_no_direction_exceeds_a_leaf(monkeypatch):
-    """|weights^T (rows u)_+|^2 <= total^2 u^T H u for directions in the leaf's part of the ball."""
+    """|B^T z|^2 <= (u, z)^T H (u, z) for directions in the leaf's part of the ball."""
     watch, seen = Watch(monkeypatch), 0
-    for rng, rows, weights, tree in problems(150, seed=4):
+    for rng, rows, weights, tree in problems(60, seed=4):
         watch.leaves.clear()
         bound = checker.joint_bound(rows, weights, tree)
         U = rng.standard_normal((400, rows.shape[1]))
         U /= np.linalg.norm(U, axis=1, keepdims=True)
         values = np.linalg.norm(np.maximum(U @ rows.T, 0) @ weights, axis=1)
         assert values.max() <= bound * (1 + 1e-14)
-        for A, B, walls, state, products in watch.leaves:
+        for A, B, walls, state, products in list(watch.leaves):
             inside = ((U @ A.T) * state >= 0).all(axis=1) & (U @ walls.T >= 0).all(axis=1)
             Z = np.maximum(U[inside] @ A.T, 0)
             points = np.hstack([U[inside], Z * (state == 0)])
-            H = checker.majorant(A, B, walls, state, products)[0]
+            H, size = checker.majorant(A, B, walls, state, products)
             above = np.einsum("ij,jk,ik->i", points, H, points)
-            size = 1 + np.abs(above)
-            assert (np.square(Z @ B).sum(axis=1) <= above + 1e-11 * size).all()
+            assert (np.square(Z @ B).sum(axis=1) <= above + 1e-13 * (size + 1)).all()
             seen += inside.sum()
-    assert seen > 10_000
+    assert seen > 5_000
 
 
 # ------------------------------------------------------------------------------------------------ useful bounds
@@ -215,7 +207,7 @@ def test_the_checker_finds_what_the_search_says(monkeypatch):
         assert before < after <= before * (1 + 1e-6)
 
 
-@pytest.mark.parametrize(("n", "d", "c"), [(5, 2, 2), (6, 3, 3)])
+@pytest.mark.parametrize(("n", "d", "c"), [(5, 2, 2), (5, 2, 3)])
 def test_a_single_leaf_attains_the_relaxation(n, d, c):
     """max |B^T z|^2 over [U W; W^T Z] psd, tr U = 1, products of forms >= 0 and of pairs = 0, by Clarabel."""
     import cvxpy as cp
@@ -227,7 +219,7 @@ def test_a_single_leaf_attains_the_relaxation(n, d, c):
     Y = F @ M @ F.T
     zero = [Y[i, n + i] == 0 for i in range(n)]
     relaxation = cp.Problem(
-        cp.Maximize(cp.sum_squares(lam.T @ np.zeros(n)) + cp.trace(lam @ lam.T @ M[d:, d:])),
+        cp.Maximize(cp.trace(lam @ lam.T @ M[d:, d:])),
         [M >> 0, cp.trace(M[:d, :d]) == 1, Y >= 0, *zero],
     )
     relaxation.solve(solver=cp.CLARABEL)
@@ -286,7 +278,7 @@ def tree_of(**parts):
 )
 def test_malformed_trees_are_rejected_for_what_they_are(parts, reason):
     rows = np.array([[0.5, 0.1], [0.2, 0.7], [-0.5, 0.3]])
-    with pytest.raises(extremal.verify.__globals__["Rejected"], match=reason), np.errstate(all="ignore"):
+    with pytest.raises(Rejected, match=reason), np.errstate(all="ignore"):
         checker.joint_bound(rows, np.ones((3, 2)), tree_of(**parts))
 
 
@@ -307,7 +299,7 @@ def test_extreme_multipliers_never_prove_too_much():
         extra = tree.extra * 10.0 ** rng.uniform(-300, 300, tree.extra.shape)
         try:
             bound = checker.joint_bound(rows, weights, replace(tree, products=wild, levels=levels, extra=extra))
-        except extremal.verify.__globals__["Rejected"]:
+        except (Rejected, np.linalg.LinAlgError):
             continue
         U = rng.standard_normal((200, rows.shape[1]))
         U /= np.linalg.norm(U, axis=1, keepdims=True)
@@ -397,7 +389,7 @@ def test_malformed_arrays_are_rejected(case):
         arrays = copy_of(case)
         del arrays[part]
         assert "lacks arrays" in extremal.verify(sealed(arrays), case.X, case.y).reason
-    twice = copy_of(case)
+    twice = copy_of(case) | {"directions": np.zeros((9, 1))}
     twice |= {name.replace("0.", "1.", 1): array for name, array in twice.items() if name.startswith("0.")}
     assert "one for all" in extremal.verify(sealed(twice), case.X, case.y).reason
 
