@@ -225,7 +225,7 @@ def path_lengths(splits) -> list[int]:
 def random_joint(rng, n: int, d: int, *, leaves: int, extra: int = 0) -> JointTree:
     """Random half-spaces and random products: a valid bound, and nearly always a bad one."""
     splits, rows = random_splits(rng, n + extra, leaves), np.flatnonzero(rng.random(n) < 0.9)
-    size = 2 * rows.size + extra
+    size = 2 * rows.size + int(rng.integers(0, 3)) * (extra > 0)
     shape = (leaves, size, size)
     return JointTree(
         splits=splits,

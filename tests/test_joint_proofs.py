@@ -254,7 +254,7 @@ def test_walls_are_worth_something():
 
 def tree_of(**parts):
     n, plain = 3, {"splits": [-1], "extra": np.zeros((0, 2)), "rows": [0, 1, 2], "levels": [0.0]}
-    size = 2 * len(parts.get("rows", range(n))) + len(parts.get("extra", ()))
+    size = 2 * len(parts.get("rows", range(n)))
     leaves = int((np.array(parts.get("splits", [-1])) < 0).sum())
     return JointTree(**plain | {"levels": np.zeros(leaves), "products": np.zeros((leaves, size, size))} | parts)
 

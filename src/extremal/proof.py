@@ -214,7 +214,7 @@ class JointTree:
     With shares s_i = |lam_i| |x_i| / sum_i |lam_i| |x_i| let A_i = x_i sqrt(s_i) / |x_i| and B_i = lam_i sqrt(s_i) /
     |lam_i| for the rows that are listed. On a leaf the path decides some z_i = (A_i . u)_+, and the forms
 
-        y  =  (z, z - A u, sign_j e_j . u)      (e_j the extra normals; zero for those that are not on the path)
+        y  =  (z, z - A u, sign_j e_j . u)      (e_j the extra normals on the path, in its order; zero beyond)
 
     are nonnegative. For any products N with entries >= 0, except at the places (i, f + i) of the f rows, any sign,
 
@@ -226,13 +226,13 @@ class JointTree:
     ----------
     splits : int32 array of shape (nodes,)
         Preorder, as in `SideTree`.
-    extra : float64 array of shape (k, d)
+    extra : float64 array of shape (e, d)
         Normals that are no rows.
     rows : int32 array of shape (f,)
         Increasing; the shares of the others are added.
     levels : float64 array of shape (leaves,)
     products : float32 array of shape (leaves, 2 f + k, 2 f + k)
-        N; the checker takes zero for a negative entry.
+        N, for at most k extra normals on a path; the checker takes zero for a negative entry.
     """
 
     splits: Array

@@ -67,7 +67,8 @@ class Writer:
     def tree(self, root: Kept) -> JointTree:
         joint, f = self.joint, len(self.joint.A)
         self.visit(root, Place(joint.root(), list(range(2 * f)), list(range(f))))
-        units = joint.height * np.concatenate([np.full(2 * f, 1 / joint.stretch), np.ones(len(self.walls))])
+        most = max(2 * f, *(forms[-1] + 1 for _, forms, _ in self.leaves))
+        units = joint.height * np.where(np.arange(most) < 2 * f, 1 / joint.stretch, 1.0)
         products = np.zeros((len(self.leaves), len(units), len(units)), np.float32)
         for part, (_, forms, N) in zip(products, self.leaves, strict=True):
             part[np.ix_(forms, forms)] = N * np.outer(units[forms], units[forms])
@@ -87,9 +88,9 @@ class Writer:
             self.leaf(kept.N, place)
             return
         if isinstance(kept.split, np.ndarray):
-            number = 2 * len(self.joint.A) + len(self.walls)
+            number = max(2 * len(self.joint.A), place.forms[-1] + 1)
+            self.splits.append(self.joint.n + len(self.walls))
             self.walls.append(kept.split)
-            self.splits.append(self.joint.n + len(self.walls) - 1)
             halves = [place.wall(sign * kept.split, number) for sign in (1.0, -1.0)]
         else:
             assert kept.split is not None

@@ -35,7 +35,7 @@ def joint_bound(rows: Array, lam: Array, tree: Any) -> float:
     require(len(tree.levels) == len(tree.products) == len(paths), "a tree has more or fewer leaves than multipliers")
     norms, sizes = norm(rows), norm(rows) * norm(lam)
     total, left = float(sizes.sum()), float(np.delete(sizes, kept).sum())
-    error = (2 * (n + d + 2 * f + len(tree.extra)) + lam.shape[1] + 64) * UNIT
+    error = (2 * (n + d + tree.products.shape[1]) + lam.shape[1] + 64) * UNIT
     used = np.where(sizes > 0, np.sqrt(sizes / total) / norms, 0.0)[kept]
     A = used[:, None] * rows[kept]
     B = np.where(used > 0, 1 / (used * total), 0.0)[:, None] * lam[kept]
@@ -43,12 +43,12 @@ def joint_bound(rows: Array, lam: Array, tree: Any) -> float:
     place[kept] = np.arange(f)
     tau, squares = largest_eigenvalue(A.T @ A, float((A * A).sum()), error), []
     for path, level, products in zip(paths, tree.levels.tolist(), tree.products, strict=True):
-        state, walls = np.zeros(f + 1), np.zeros_like(tree.extra)  # a row that is not kept changes the last entry
+        state, walls = np.zeros(f + 1), np.zeros((products.shape[0] - 2 * f, d))
         for split, sign in path:
             if split < n:
-                state[place[split]] = sign
-            else:
-                walls[split - n] = sign * tree.extra[split - n]
+                state[place[split]] = sign  # the last entry for a row that is not kept
+        for j, (split, sign) in zip(range(len(walls)), (step for step in path if step[0] >= n), strict=False):
+            walls[j] = sign * tree.extra[split - n]
         H, size = majorant(A, B, walls, state[:f], products.astype(np.float64))
         H[d:, d:] += level * np.eye(f)
         m = largest_eigenvalue(H, size + abs(level) * np.sqrt(f), error)
