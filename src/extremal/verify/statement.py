@@ -129,9 +129,8 @@ def is_well_formed(tree: SimpleNamespace, columns: int) -> bool:
         return flat and right
     if hasattr(tree, "levels"):
         right = tree.splits.ndim == tree.rows.ndim == tree.levels.ndim == 1 and tree.extra.shape[1:] == (columns,)
-        return (
-            right and tree.products.ndim == 3 and 2 * len(tree.rows) <= tree.products.shape[1] == tree.products.shape[2]
-        )
+        sizes = tree.products.shape[1:]
+        return right and len(sizes) == 2 and 2 * len(tree.rows) <= sizes[0] == sizes[1]
     flat = all(part.ndim == 1 for part in (tree.splits, tree.positive, tree.negative, tree.forces, tree.pairs))
     right = tree.extra.shape[1:] == tree.pulls.shape[1:] == (columns,) and tree.w.shape[1:] == tree.positive.shape
     right &= tree.slopes.shape[1:] == tree.negative.shape and tree.vectors.shape == (*tree.slopes.shape, columns)
