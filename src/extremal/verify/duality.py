@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def gauge_bound(s: SimpleNamespace, exponents: Array, rows: Array) -> Decimal:
     heights: list[Decimal] = []
     for k, tree in enumerate(s.trees):
         weights = (1 - 2 * (k % 2)) * (lam @ s.directions[:, k // 2])
-        bound = (cone_bound if hasattr(tree, "edges") else side_bound)(rows, weights, tree)
+        bound = tree_bound(rows, weights, tree)
         require(np.isfinite(bound), "the multipliers of a leaf give no finite bound")
         heights.append(Decimal(bound) + Decimal(float(slack[k // 2])))
     return largest_height(s, heights) * Decimal(2) ** unit * (1 + SLACK)
@@ -85,6 +86,11 @@ def height_on_cone(p: list[Decimal], V: list[list[Fraction]], heights: list[Deci
         require(reach > 0, "a cone of outputs has a normal that bounds nothing")
         stretch = max(stretch, height / reach)
     return stretch * total(a * a for a in p).sqrt() * (1 + SLACK)
+
+
+def tree_bound(rows: Array, weights: Array, tree: Any) -> float:
+    """The bound of one side by a tree of either kind."""
+    return (cone_bound if hasattr(tree, "edges") else side_bound)(rows, weights, tree)
 
 
 def dual_value(s: SimpleNamespace, exponents: Array, rows: Array, target: Array) -> Decimal:
