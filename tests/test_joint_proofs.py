@@ -349,8 +349,9 @@ def test_mutations_of_every_number_are_rejected_or_true(case):
 
 
 @pytest.mark.slow
-def test_thousands_of_mutations_are_rejected_or_true(case):
-    assert mutations(case, 3000, 1)["0.products"] > 100
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_thousands_of_mutations_are_rejected_or_true(case, seed):
+    assert mutations(case, 1000, seed)["0.products"] > 30
 
 
 def test_mutated_trees_are_rejected_or_true(case):

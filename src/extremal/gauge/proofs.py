@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -23,7 +23,7 @@ from extremal.gauge.cone_proofs import best_search
 from extremal.gauge.joint_proofs import joint_proof
 from extremal.gauge.outputs import MANY_OUTPUTS
 from extremal.gauge.relaxation import minimised
-from extremal.gauge.search import CONE_RANK, FAR_BELOW, FIRST_SHARE, WORK_PER_SECOND, largest_sum
+from extremal.gauge.search import CONE_RANK, FAR_BELOW, WORK_PER_SECOND, largest_sum
 from extremal.gauge.several import MOST_ROWS
 from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
 from extremal.gauge.tree import Node, Search, node_work
@@ -35,8 +35,8 @@ MEMORY = 4e8
 #: In low rank, the shares of the remaining time for signs, which are quick with few rows, and then for cones.
 LOW_RANK_SHARES = (0.1, 1.0)
 
-#: In low rank with several outputs, those for cones over directions, for all outputs at once, and for the cones again.
-LOW_RANK_SEVERAL = (0.3, 0.5, 1.0)
+#: With several outputs, those for cones over their directions, for all of them at once, and for the cones again.
+SEVERAL_SHARES = (0.3, 0.5, 1.0)
 
 #: With several outputs: the grid of the directions, the distance of generators that are not told apart any more, the
 #: share of the largest height that is nothing, the most directions, and the share of the remaining time for one.
@@ -79,19 +79,16 @@ class Options:
 def prove_gauge(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
     """The trees for lam (n, c), and what they prove; `near` (d, m) holds directions that attain it or nearly do.
 
-    With several outputs: in low rank cones over their directions first, which are quick there, elsewhere all of them at
-    once. While time is left, the other follows, and the best one is the proof.
+    With several outputs: cones over their directions, which are quick where they close, then all of them at once, and the
+    cones again if time is left; the best is the proof. With many, all of them at once if there are not too many rows.
     """
     c = lam.shape[1]
     if c == 1:
         trees, bounds = side_trees(design, lam[:, 0], near, options)
         return GaugeProof(trees, max(bounds))
-    schedule: tuple[tuple[Callable[[Design, Array, Array, Options], GaugeProof], float], ...]
-    schedule = ((all_at_once, FIRST_SHARE), (over_directions, 1.0))
-    if c > MANY_OUTPUTS and design.n <= MOST_ROWS:
-        schedule = ((all_at_once, 1.0),)
-    elif c <= MANY_OUTPUTS and min(design.n, design.d) <= CONE_RANK + 1:
-        schedule = tuple(zip((over_directions, all_at_once, over_directions), LOW_RANK_SEVERAL, strict=True))
+    schedule = list(zip((over_directions, all_at_once, over_directions), SEVERAL_SHARES, strict=True))
+    if c > MANY_OUTPUTS:
+        schedule = [(all_at_once, 1.0)] if design.n <= MOST_ROWS else [(over_directions, 1.0)]
     lower = attained_by(design, lam, near)
     best: GaugeProof | None = None
     for search, share in schedule:
