@@ -80,7 +80,7 @@ def prove_gauge(design: Design, lam: Array, near: Array, options: Options) -> Ga
     """The trees for lam (n, c), and what they prove; `near` (d, m) holds directions that attain it or nearly do.
 
     With several outputs: cones over their directions, which are quick where they close, then all of them at once, and
-    the cones again if time is left; the best is the proof. With many, all of them at once if there are not too many rows.
+    the cones again if time is left; the best is the proof. With many, all at once if there are not too many rows.
     """
     c = lam.shape[1]
     if c == 1:
