@@ -12,7 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.verify import verify
-from extremal.verify.statement import CONES, PREFIX, TREE, VERSION, fingerprint, number_of_trees, read, seal
+from extremal.verify.statement import (
+    CONES,
+    JOINT,
+    PREFIX,
+    TREE,
+    VERSION,
+    fingerprint,
+    kind_of,
+    number_of_trees,
+    read,
+    seal,
+)
 
 if TYPE_CHECKING:
     from extremal.design import Array
@@ -67,9 +78,7 @@ class SideTree:
     pairs: Array
 
     def __post_init__(self) -> None:
-        for part in fields(self):
-            array = np.ascontiguousarray(getattr(self, part.name), dtype=TREE[part.name])
-            object.__setattr__(self, part.name, array)
+        typed(self, TREE)
 
     @property
     def leaves(self) -> int:
@@ -190,9 +199,7 @@ class ConeTree:
     t: Array
 
     def __post_init__(self) -> None:
-        for part in fields(self):
-            array = np.ascontiguousarray(getattr(self, part.name), dtype=CONES[part.name])
-            object.__setattr__(self, part.name, array)
+        typed(self, CONES)
 
     @property
     def leaves(self) -> int:
@@ -201,13 +208,69 @@ class ConeTree:
 
 
 @dataclass(frozen=True, eq=False)
+class JointTree:
+    """A bound of |sum_i lam_i (x_i . u)_+| on the unit ball, for rows lam_i: a binary tree of half-spaces.
+
+    With shares s_i = |lam_i| |x_i| / sum_i |lam_i| |x_i| let A_i = x_i sqrt(s_i) / |x_i| and B_i = lam_i sqrt(s_i) /
+    |lam_i| for the rows that are listed. On a leaf the path decides some z_i = (A_i . u)_+, and the forms
+
+        y  =  (z, z - A u, sign_j e_j . u)      (e_j the extra normals on the path, in its order; zero beyond)
+
+    are nonnegative. For any products N with entries >= 0, except at the places (i, f + i) of the f rows, any sign,
+
+        |B^T z|^2  <=  |B^T z|^2 + 2 y^T N y  <=  m + (m - level)_+ |A|_2^2,
+
+    m the largest eigenvalue of the quadratic form in (u, z) in the middle plus diag(0, level I).
+
+    Attributes
+    ----------
+    splits : int32 array of shape (nodes,)
+        Preorder, as in `SideTree`.
+    extra : float64 array of shape (e, d)
+        Normals that are no rows.
+    rows : int32 array of shape (f,)
+        Increasing; the shares of the others are added.
+    levels : float64 array of shape (leaves,)
+    products : float32 array of shape (leaves, 2 f + k, 2 f + k)
+        N, for at most k extra normals on a path; the checker takes zero for a negative entry.
+    """
+
+    splits: Array
+    extra: Array
+    rows: Array
+    levels: Array
+    products: Array
+
+    def __post_init__(self) -> None:
+        typed(self, JOINT)
+
+    @property
+    def leaves(self) -> int:
+        """The number of leaves."""
+        return len(self.levels)
+
+    @classmethod
+    def trivial(cls, d: int) -> JointTree:
+        """A single leaf without rows: the sum of all |lam_i| |x_i|."""
+        return cls(np.array([-1]), np.zeros((0, d)), np.zeros(0), np.zeros(1), np.zeros((1, 0, 0)))
+
+
+def typed(tree: SideTree | ConeTree | JointTree, types: Mapping[str, str]) -> None:
+    """Give the arrays of a tree the types of the file."""
+    for name, dtype in types.items():
+        object.__setattr__(tree, name, np.ascontiguousarray(getattr(tree, name), dtype=dtype))
+
+
+Tree = SideTree | ConeTree | JointTree
+
+
+@dataclass(frozen=True, eq=False)
 class Proof:
     """No network of any width has an objective below `dual`, and the network in here has one of at most `primal`.
 
-    `extremal.verify` checks it from scratch. With several outputs, the trees bound h(v) = max (lam v)^T (Xu)_+ for
-    directions v_k of the outputs and for -v_k. Then either g(lam)^2 <= sum_k shares_k max(h(v_k), h(-v_k))^2 where
-    sum_k shares_k v_k v_k^T >= I, for example an orthonormal frame with shares of one; or `cones` whose generators are
-    such directions cover the outputs, and in each h(v) <= p . v <= |p| for a p with p . v_k >= h(v_k).
+    `extremal.verify` checks it from scratch. With several outputs a `JointTree` bounds all of them at once; or trees
+    bound h(v) = max (lam v)^T (Xu)_+ for directions v_k of the outputs and for -v_k, `cones` whose generators are such
+    directions cover the outputs, and in each h(v) <= p . v <= |p| for a p with p . v_k >= h(v_k).
 
     Attributes
     ----------
@@ -223,16 +286,16 @@ class Proof:
     shape : (n, d)
     lam : array of shape (n, c)
         The dual point. The checker uses t lam with the largest feasible t <= 1.
-    directions : array of shape (c, K); shares : array of shape (K,)
-        v_k in the columns; [[1]] and [1] for one output.
+    directions : array of shape (c, K)
+        v_k in the columns, [[1]] for one output; the first c are orthonormal, or nearly. None with a `JointTree`.
     cones : int array of shape (N, 3)
         The splits of the 2^c cones of +-v_1, ..., +-v_c, in preorder, from the last cone to the first; the bits of its
         number are the signs, v_1's is the lowest, and 1 is minus. (a, b, k) halves the edge between the generators at
         the places a and b by (v_a + v_b) / 2, number k of v_1, -v_1, v_2, ..., which takes the place of a first;
-        (-1, -1, -1) is a leaf. Empty if shares are used.
+        (-1, -1, -1) is a leaf. Empty with a `JointTree`.
     normals : array of shape (leaves, c)
         p for every leaf, of any length.
-    trees : 2 K of `SideTree` or `ConeTree`
+    trees : 2 K of `SideTree` or `ConeTree`, or one `JointTree`
         For +lam v_1, -lam v_1, +lam v_2, ...; rows and normals have the column of ones if there is a bias.
     hidden, output, offset : arrays of shape (d, m), (m, c), (c,)
         The network; the last row of `hidden` is the bias, if there is one.
@@ -251,10 +314,9 @@ class Proof:
     shape: tuple[int, int]
     lam: Array
     directions: Array
-    shares: Array
     cones: Array
     normals: Array
-    trees: tuple[SideTree | ConeTree, ...]
+    trees: tuple[Tree, ...]
     hidden: Array
     output: Array
     offset: Array
@@ -267,18 +329,26 @@ class Proof:
         problem: Problem,
         network: Network,
         lam: Array,
-        trees: tuple[SideTree | ConeTree, ...],
+        trees: tuple[Tree, ...],
         *,
         dual: float = 0.0,
         primal: float = LARGEST,
         directions: Array | None = None,
-        shares: Array | None = None,
         cones: Array | None = None,
         normals: Array | None = None,
     ) -> Proof:
-        """The proof for a network of a problem, in the user's units (no normal form)."""
+        """The proof for a network of a problem, in the user's units (no normal form).
+
+        Without `directions` they are the outputs themselves, and the first cones are not divided; there are none with a
+        `JointTree`.
+        """
         X = problem.design.dense()
-        frame = np.eye(lam.shape[1]) if directions is None else directions
+        if directions is None:
+            c = lam.shape[1]
+            numbers = np.arange(0 if len(trees) == 1 else 2**c)[::-1]
+            corners = 1.0 - 2.0 * (numbers[:, None] >> np.arange(c) & 1)
+            directions, cones = np.eye(c)[:, : len(trees) // 2], np.full((len(corners), 3), -1)
+            normals = corners if normals is None else normals
         data = X[:, :-1] if problem.bias else X
         return cls(
             loss=problem.loss.name,
@@ -291,8 +361,7 @@ class Proof:
             y_hash=fingerprint(problem.loss.target),
             shape=(data.shape[0], data.shape[1]),
             lam=lam,
-            directions=frame,
-            shares=np.ones(frame.shape[1]) if shares is None else shares,
+            directions=directions,
             cones=np.zeros((0, 3), np.int64) if cones is None else cones,
             normals=np.zeros((0, lam.shape[1])) if normals is None else normals,
             trees=trees,
@@ -375,10 +444,11 @@ def _plain(value: Any) -> Array:
     return array.astype("<i8") if array.dtype.kind == "i" else array
 
 
-def _tree(arrays: Mapping[str, Array], k: int) -> SideTree | ConeTree:
+def _tree(arrays: Mapping[str, Array], k: int) -> Tree:
     """The k-th tree of a file."""
-    kind = ConeTree if f"{k}.edges" in arrays else SideTree
-    return kind(*(arrays[f"{k}.{part.name}"] for part in fields(kind)))
+    types = kind_of(arrays, k)
+    kind = ConeTree if types is CONES else JointTree if types is JOINT else SideTree
+    return kind(**{name: arrays[f"{k}.{name}"] for name in types})
 
 
 def _value(array: Array) -> Any:

@@ -12,6 +12,7 @@ from extremal.certificate import Certificate, Status, problem_of, relative_gap
 from extremal.design import Array
 from extremal.gauge import compile_kernels
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
+from extremal.gauge.cone_proofs import compile_recorder
 from extremal.gauge.proofs import Options, prove_gauge
 from extremal.gauge.search import attained
 from extremal.losses import Loss
@@ -96,6 +97,7 @@ def with_proof_on(
 ) -> Certificate:
     """`with_proof` for a network that belongs to the problem's design."""
     compile_kernels()
+    compile_recorder()
     deadline = time.monotonic() + (SECONDS if time_limit is None else time_limit)
     try:
         proof, gauge = prove_optimality(problem, network, certificate, deadline=deadline, n_jobs=n_jobs)
@@ -142,7 +144,6 @@ def prove_optimality(
         scaling.multiplier(best),
         shown.trees,
         directions=shown.directions,
-        shares=shown.shares,
         cones=shown.cones,
         normals=shown.normals,
     ).proved(plain_data(problem), problem.loss.target)

@@ -153,9 +153,10 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """An upper bound of a node, in squares, and the iterate that gave it: its primal point Y, and where to go on."""
+    """An upper bound of a node, in squares, the N that gave it, the primal point Y, and where to go on."""
 
     bound: float
+    N: Array
     Y: Array
     state: State
 
@@ -197,4 +198,5 @@ def relax(
                 dual = rho * float(np.linalg.norm(Y - before)) / size
                 factor = float(np.clip(np.sqrt(primal / (dual + 1e-300)), 0.5, 2.0))
                 V, rho = Y + (V - Y) / factor, rho * factor
-    return Relaxed(node.certified((best_N + best_N.T) / 2), Y, State(V.astype(np.float32), rho))
+    N = (best_N + best_N.T) / 2
+    return Relaxed(node.certified(N), N, Y, State(V.astype(np.float32), rho))

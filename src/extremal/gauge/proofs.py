@@ -20,18 +20,23 @@ from scipy.optimize import nnls
 
 from extremal.design import Array, Design
 from extremal.gauge.cone_proofs import best_search
+from extremal.gauge.joint_proofs import joint_proof
 from extremal.gauge.outputs import MANY_OUTPUTS
 from extremal.gauge.relaxation import minimised
 from extremal.gauge.search import CONE_RANK, FAR_BELOW, WORK_PER_SECOND, largest_sum
+from extremal.gauge.several import MOST_ROWS
 from extremal.gauge.sides import EPS, Reduction, Side, reduce_side
 from extremal.gauge.tree import Node, Search, node_work
-from extremal.proof import ConeTree, Leaf, SideTree
+from extremal.proof import ConeTree, Leaf, SideTree, Tree
 
 #: The memory for the multipliers of a tree, in bytes.
 MEMORY = 4e8
 
 #: In low rank, the shares of the remaining time for signs, which are quick with few rows, and then for cones.
 LOW_RANK_SHARES = (0.1, 1.0)
+
+#: With several outputs, those for cones over their directions, for all of them at once, and for the cones again.
+SEVERAL_SHARES = (0.3, 0.5, 1.0)
 
 #: With several outputs: the grid of the directions, the distance of generators that are not told apart any more, the
 #: share of the largest height that is nothing, the most directions, and the share of the remaining time for one.
@@ -43,12 +48,11 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class GaugeProof:
-    """g(lam) <= upper, from trees; `directions`, `shares`, `cones` and `normals` are those of `extremal.Proof`."""
+    """g(lam) <= upper, from trees; `directions`, `cones` and `normals` are those of `extremal.Proof`."""
 
-    trees: tuple[SideTree | ConeTree, ...]
-    directions: Array
-    shares: Array
+    trees: tuple[Tree, ...]
     upper: float
+    directions: Array | None = None
     cones: Array | None = None
     normals: Array | None = None
 
@@ -75,12 +79,39 @@ class Options:
 def prove_gauge(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
     """The trees for lam (n, c), and what they prove; `near` (d, m) holds directions that attain it or nearly do.
 
-    The bound converges to g(lam), unless there are more than MANY_OUTPUTS outputs.
+    With several outputs: cones over their directions, which are quick where they close, then all of them at once, and
+    the cones again if time is left; the best is the proof. With many, all at once if there are not too many rows.
     """
-    if lam.shape[1] == 1:
+    c = lam.shape[1]
+    if c == 1:
         trees, bounds = side_trees(design, lam[:, 0], near, options)
-        return GaugeProof(trees, np.eye(1), np.ones(1), max(bounds))
-    return several_outputs(design, lam, near, options)
+        return GaugeProof(trees, max(bounds))
+    schedule = list(zip((over_directions, all_at_once, over_directions), SEVERAL_SHARES, strict=True))
+    if c > MANY_OUTPUTS:
+        schedule = [(all_at_once, 1.0)] if design.n <= MOST_ROWS else [(over_directions, 1.0)]
+    lower = attained_by(design, lam, near)
+    best: GaugeProof | None = None
+    for search, share in schedule:
+        found = search(design, lam, near, options.part(share))
+        best = found if best is None or found.upper < best.upper else best
+        if best.upper <= max(lower * (1 + options.tol), options.enough):
+            break
+    assert best is not None
+    return best
+
+
+def attained_by(design: Design, lam: Array, near: Array) -> float:
+    """The largest |lam^T (Xu)_+| for unit vectors along the columns of `near`."""
+    lengths = np.linalg.norm(near, axis=0)
+    moments = np.maximum(design.forward(near), 0).T @ lam
+    return float(np.max(np.linalg.norm(moments, axis=1) / np.where(lengths > 0, lengths, 1.0), initial=0.0))
+
+
+def all_at_once(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
+    """The relaxation of all outputs together, and its branches."""
+    lower = max(attained_by(design, lam, near), options.enough / (1 + options.tol))
+    tree, upper = joint_proof(design, lam, lower=lower, tol=options.tol, deadline=options.deadline, memory=MEMORY)
+    return GaugeProof((tree,), upper)
 
 
 def side_trees(
@@ -226,17 +257,11 @@ def leaf_bytes(side: Side) -> float:
     return 500.0 + 4 * (side.weights.size + max(negative, side.weights.size - negative) * side.rank)
 
 
-def several_outputs(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
-    """Cones that cover the directions of the outputs, the one with the largest bound halved, a pair of trees each time.
-
-    With very many outputs an orthonormal frame: g^2 is at most the sum of the squares of its heights.
-    """
-    c = lam.shape[1]
+def over_directions(design: Design, lam: Array, near: Array, options: Options) -> GaugeProof:
+    """Cones that cover the directions of the outputs: the one with the largest bound is halved, by a pair of trees."""
     norms = design.scaled(1.0 / design.magnitude).row_norms
     frame = np.linalg.svd((lam / (np.abs(lam).max() or 1.0)) * norms[:, None], full_matrices=True)[2].T
     cover = Cover(design, lam, near, options, list(np.rint(frame.T / GRID) * GRID))
-    if c > MANY_OUTPUTS:
-        return cover.of_frame()
     cover.halve_largest()
     return cover.proof()
 
@@ -276,9 +301,7 @@ class Cover:
     roots: list[Cone] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        moments = np.maximum(self.design.forward(self.near), 0).T @ self.lam
-        lengths = np.linalg.norm(self.near, axis=0)
-        self.lower = float(np.max(np.linalg.norm(moments, axis=1) / np.where(lengths > 0, lengths, 1.0), initial=0.0))
+        self.lower = attained_by(self.design, self.lam, self.near)
         for i, v in enumerate(self.frame):
             self.ask(v, 1 / (len(self.frame) + 1 - i))
 
@@ -348,22 +371,13 @@ class Cover:
             self.middles[min(i ^ 1, j ^ 1), max(i ^ 1, j ^ 1)] = number ^ 1
         return self.middles[edge]
 
-    def of_frame(self) -> GaugeProof:
-        """The frame with equal shares."""
-        larger = np.reshape(self.heights, (-1, 2)).max(axis=1)
-        V = np.column_stack(self.directions)
-        shares = np.full(len(self.frame), 1 / np.linalg.eigvalsh(V @ V.T)[0])
-        upper = float(np.sqrt(shares @ np.square(larger))) * (1 + ROUNDING)
-        return GaugeProof(tuple(self.trees), V, shares, upper)
-
     def proof(self) -> GaugeProof:
         cones = [cone for root in self.roots for cone in root.preorder()]
         leaves = [cone for cone in cones if not cone.children]
         return GaugeProof(
             tuple(self.trees),
-            np.column_stack(self.directions),
-            np.ones(len(self.directions)),
             max(leaf.bound for leaf in leaves) * (1 + ROUNDING),
+            np.column_stack(self.directions),
             np.array([cone.split for cone in cones]),
             np.array([leaf.p for leaf in leaves]),
         )

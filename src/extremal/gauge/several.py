@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -36,13 +37,27 @@ MEMORY = 5e8
 
 @dataclass(frozen=True, eq=False)
 class Joint:
-    """|g(Lam) - scale max over |u| <= 1 of |B^T (Au)_+|| <= scale slack, with the rows of A and B of like size."""
+    """|g(Lam) - scale max over |u| <= 1 of |B^T (Au)_+|| <= scale slack, with the rows of A and B of like size.
+
+    Attributes
+    ----------
+    index : array of int
+        The rows of the data that these are, of n.
+    stretch, height : float
+        What A was divided by, and then B^T (Au)_+: before, |A_i| = |B_i| and sum_i |A_i| |B_i| = 1 over all rows.
+    basis : array, optional
+        Orthonormal columns in which A is given.
+    """
 
     A: Array
     B: Array
     scale: float
     slack: float
     basis: Array | None
+    index: Array
+    n: int
+    stretch: float
+    height: float
 
     @property
     def total(self) -> float:
@@ -94,10 +109,28 @@ def reduce_outputs(design: Design, Lam: Array) -> Joint | None:
     spread = np.sqrt(weights[keep] / total)[:, None]
     A = reduced * spread
     size = float(np.linalg.norm(A, 2))
-    joint = Joint(A / size, weighted[keep] / (total * spread) * size, 1.0, 0.0, basis)
-    reference = max(joint.value(joint.best_row), 1e-3 * joint.total)
-    factor = largest * design.magnitude * total * reference
-    return Joint(joint.A, joint.B / reference, factor, slack / (total * reference), basis)
+    joint = Joint(A / size, weighted[keep] / (total * spread) * size, 1.0, 0.0, basis, keep, design.n, size, 1.0)
+    height = max(joint.value(joint.best_row), 1e-3 * joint.total)
+    scale = largest * design.magnitude * total * height
+    return replace(joint, B=joint.B / height, scale=scale, slack=slack / (total * height), height=height)
+
+
+Split = int | Array | None
+
+
+@dataclass(eq=False)
+class Kept:
+    """What stays of a node where a proof is wanted: the bound that its N proves, its split, and the two halves."""
+
+    bound: float
+    N: Array
+    split: Split
+    children: tuple[Kept, ...] = ()
+
+    def preorder(self) -> Iterator[Kept]:
+        yield self
+        for child in self.children:
+            yield from child.preorder()
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +140,8 @@ class Open:
     bound: float
     node: Node
     state: State
-    split: int | Array | None
+    split: Split
+    kept: Kept | None = None
 
     @property
     def bytes(self) -> int:
@@ -122,10 +156,23 @@ class Open:
 
 
 class Search:
-    """The branch and bound of one Joint; `lower`, `threshold` and the result are in its units."""
+    """The branch and bound of one Joint; `lower`, `threshold` and the result are in its units.
 
-    def __init__(self, joint: Joint, lower: float, tol: float, threshold: float | None, deadline: float | None) -> None:
-        self.joint, self.tol, self.threshold, self.deadline = joint, tol, threshold, deadline
+    With `keep` the tree is at hand afterwards, as `root`.
+    """
+
+    def __init__(
+        self,
+        joint: Joint,
+        lower: float,
+        tol: float,
+        threshold: float | None,
+        deadline: float | None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        self.joint, self.tol, self.threshold, self.deadline, self.keep = joint, tol, threshold, deadline, keep
+        self.root: Kept | None = None
         self.u, self.visited = joint.best_row, 0
         self.best = joint.value(self.u)
         self.lower = max(lower, self.best)
@@ -152,12 +199,13 @@ class Search:
             self.offer(u)
         sizes = np.diag(found.Y)
         doubt = np.minimum(*(sizes[node.pairs.T + d]))
-        split: int | Array | None = None
+        split: Split = None
         if doubt.size and doubt.max() > IN_DOUBT:
             split = int(doubt.argmax())
         elif d > 1:
             split = vectors.eigenvectors[:, -2]
-        return Open(min(found.bound, known), node, found.state, split)
+        kept = Kept(found.bound, found.N.astype(np.float32), split) if self.keep else None
+        return Open(min(found.bound, known), node, found.state, split, kept)
 
     def offer(self, u: Array) -> None:
         value = self.joint.value(u)
@@ -191,10 +239,12 @@ class Search:
             return GaugeStatus.RELAXATION
         try:
             root = self.visit(node, start, trivial, ROOT_STEPS, ROOT_SLOW)
-            self.heap, self.bytes = [(-root.bound, next(self.numbers), root)], root.bytes
+            self.heap, self.bytes, self.root = [(-root.bound, next(self.numbers), root)], root.bytes, root.kept
             while (status := self.ended(max_nodes)) is None:
                 parent = self.heap[0][2]
                 children = [self.visit(*child, parent.bound) for child in parent.children()]
+                if parent.kept is not None:
+                    parent.kept.children = tuple(child.kept for child in children if child.kept is not None)
                 for child in children:
                     if child.bound > self.target**2:
                         self.push(child)

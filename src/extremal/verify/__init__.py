@@ -127,7 +127,12 @@ def verdict_on(s: SimpleNamespace, X: Array, target: Array) -> Verdict:
         raise Rejected(f"the proof claims the bound {s.dual!r}, and only {float(dual)!r} follows from it")
     if primal > Decimal(s.primal) * (1 + CLAIM):
         raise Rejected(f"the network is claimed to have objective {s.primal!r}, and it has {float(primal)!r}")
-    return Verdict(True, "", below(dual), above(primal), sum(len(tree.vectors) for tree in s.trees), setting_of(s))
+    return Verdict(True, "", below(dual), above(primal), sum(map(leaves_of, s.trees)), setting_of(s))
+
+
+def leaves_of(tree: SimpleNamespace) -> int:
+    """The number of leaves of a tree of any kind."""
+    return len(tree.levels if hasattr(tree, "levels") else tree.vectors)
 
 
 def setting_of(s: SimpleNamespace) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -22,31 +23,25 @@ from extremal.verify.arithmetic import (
     total,
 )
 from extremal.verify.cone_leaves import cone_bound
+from extremal.verify.joint_leaves import joint_bound
 from extremal.verify.leaves import side_bound
 
 
 def gauge_bound(s: SimpleNamespace, exponents: Array, rows: Array) -> Decimal:
-    """An upper bound of g(lam), from cones that cover the directions of the outputs, or else from shares.
-
-    |p|^2 (1 - r) <= sum_k mu_k (v_k . p)^2 where sum_k mu_k v_k v_k^T >= 1 - r.
-    """
+    """An upper bound of g(lam), of all outputs at once or from cones that cover their directions."""
     unit = largest_exponent(np.abs(s.lam).max(axis=1), exponents)
     lam = np.ldexp(s.lam, (exponents - unit)[:, None])
-    error = (2 * s.lam.shape[1] + len(s.shares) + 32) * UNIT
+    if len(s.trees) == 1:
+        return Decimal(joint_bound(rows, lam, s.trees[0])) * Decimal(2) ** unit * (1 + SLACK)
+    error = (2 * len(s.directions) + 32) * UNIT
     slack = error * (norm(rows) @ (np.abs(lam) @ np.abs(s.directions))) + TINY
     heights: list[Decimal] = []
-    for k in range(len(s.shares)):
-        weights = lam @ s.directions[:, k]
-        bounds = tree_bound(rows, weights, s.trees[2 * k]), tree_bound(rows, -weights, s.trees[2 * k + 1])
-        require(np.isfinite(bounds).all(), "the multipliers of a leaf give no finite bound")
-        heights += [Decimal(bound) + Decimal(float(slack[k])) for bound in bounds]
-    if len(s.cones):
-        return largest_height(s, heights) * Decimal(2) ** unit * (1 + SLACK)
-    covered = 1 - deficit(s.directions, s.shares)
-    require(covered > Decimal("0.5"), "the directions do not span the outputs")
-    larger = [max(pair) for pair in zip(heights[::2], heights[1::2], strict=True)]
-    square = total(mu * height**2 for mu, height in zip(decimals(s.shares), larger, strict=True))
-    return (square / covered).sqrt() * Decimal(2) ** unit * (1 + SLACK)
+    for k, tree in enumerate(s.trees):
+        weights = (1 - 2 * (k % 2)) * (lam @ s.directions[:, k // 2])
+        bound = tree_bound(rows, weights, tree)
+        require(np.isfinite(bound), "the multipliers of a leaf give no finite bound")
+        heights.append(Decimal(bound) + Decimal(float(slack[k // 2])))
+    return largest_height(s, heights) * Decimal(2) ** unit * (1 + SLACK)
 
 
 def largest_height(s: SimpleNamespace, heights: list[Decimal]) -> Decimal:
@@ -56,10 +51,14 @@ def largest_height(s: SimpleNamespace, heights: list[Decimal]) -> Decimal:
     directions and their negatives span cones that cover everything; a split replaces one or the other of two generators
     by their mean.
     """
-    c, count = len(s.directions), len(heights)
-    spanning = count >= 2 * c and len(s.cones) >= 2**c and deficit(s.directions[:, :c], np.ones(c)) < Decimal("0.5")
+    c, count, exact = len(s.directions), len(heights), fractions(s.directions.T)
+    squares = [
+        (sum(a * b for a, b in zip(v, w, strict=True)) - (i == j)) ** 2
+        for i, v in enumerate(exact[:c])
+        for j, w in enumerate(exact[:c])
+    ]
+    spanning = count >= 2 * c and len(s.cones) >= 2**c and sum(squares) < 1
     require(spanning, "the directions do not span the outputs")
-    exact = fractions(s.directions.T)
     V = [[sign * value for value in exact[k // 2]] for k in range(count) for sign in (1 - 2 * (k % 2),)]
     steps, normals, largest = iter(s.cones.tolist()), iter(decimals(s.normals)), Decimal(0)
     stack = [[2 * k + (number >> k & 1) for k in range(c)] for number in range(2**c)]
@@ -89,24 +88,9 @@ def height_on_cone(p: list[Decimal], V: list[list[Fraction]], heights: list[Deci
     return stretch * total(a * a for a in p).sqrt() * (1 + SLACK)
 
 
-def tree_bound(rows: Array, weights: Array, tree: SimpleNamespace) -> float:
+def tree_bound(rows: Array, weights: Array, tree: Any) -> float:
     """The bound of one side by a tree of either kind."""
     return (cone_bound if hasattr(tree, "edges") else side_bound)(rows, weights, tree)
-
-
-def deficit(directions: Array, shares: Array) -> Decimal:
-    """r >= 0 with sum_k shares_k v_k v_k^T >= (1 - r) I, from any factor R: r = |I + R R^T - the sum|_F."""
-    c = len(directions)
-    values, Q = np.linalg.eigh((directions * shares) @ directions.T - np.eye(c))
-    R, V, mu = decimals(Q * np.sqrt(np.maximum(values, 0.0))), decimals(directions), decimals(shares)
-    square, size = Decimal(0), Decimal(1)
-    for i in range(c):
-        for j in range(c):
-            terms = [a * b for a, b in zip(R[i], R[j], strict=True)] + [Decimal(int(i == j))]
-            terms += [-m * a * b for m, a, b in zip(mu, V[i], V[j], strict=True)]
-            square += total(terms) ** 2
-            size += total(abs(term) for term in terms)
-    return square.sqrt() + size * SLACK
 
 
 def dual_value(s: SimpleNamespace, exponents: Array, rows: Array, target: Array) -> Decimal:

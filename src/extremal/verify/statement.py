@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from extremal.verify.arithmetic import Array, Rejected, require
 
-VERSION = 2
+VERSION = 3
 #: Arrays with these names are the proof; a file may hold others.
 PREFIX = "proof."
 LOSSES = ("squared", "huber", "logistic", "squared_hinge", "softmax")
@@ -21,8 +21,7 @@ LOSSES = ("squared", "huber", "logistic", "squared_hinge", "softmax")
 #: The arrays and their types; the trees' names have a number in front: "0.splits".
 TYPES = {
     "version": "<i8", "loss": "U", "delta": "<f8", "beta": "<f8", "bias": "|b1", "intercept": "|b1", "weight": "<f8",
-    "shape": "<i8", "X_hash": "U", "y_hash": "U", "lam": "<f8", "directions": "<f8", "shares": "<f8",
-    "cones": "<i8", "normals": "<f8",
+    "shape": "<i8", "X_hash": "U", "y_hash": "U", "lam": "<f8", "directions": "<f8", "cones": "<i8", "normals": "<f8",
     "hidden": "<f8", "output": "<f8", "offset": "<f8", "dual": "<f8", "primal": "<f8", "digest": "U",
 }  # fmt: skip
 TREE = {
@@ -32,6 +31,7 @@ TREE = {
 CONES = {
     "frame": "<f8", "edges": "|i1", "shifts": "|i1", "vectors": "<f8", "counts": "<i4", "rows": "<i4", "t": "<f4",
 }  # fmt: skip
+JOINT = {"splits": "<i4", "extra": "<f8", "rows": "<i4", "levels": "<f8", "products": "<f4"}
 #: The sphere of r dimensions has 2^r orthants to begin with.
 LARGEST_RANK = 8
 
@@ -70,7 +70,7 @@ def fingerprint(matrix: Array) -> str:
 def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
     """The fields of `extremal.proof.Proof`, every array of the right type and shape, finite, and in its range."""
     count = number_of_trees(arrays)
-    kinds = [CONES if f"{k}.edges" in arrays else TREE for k in range(count)]
+    kinds = [kind_of(arrays, k) for k in range(count)]
     types = TYPES | {f"{k}.{name}": kind for k, parts in enumerate(kinds) for name, kind in parts.items()}
     require(set(arrays) == set(types), "it lacks arrays, or has some that do not belong")
     for name, kind in types.items():
@@ -85,13 +85,14 @@ def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
     columns, K = d + int(arrays["bias"].all()), count // 2
     cones, normals = (arrays[name].shape[0] if arrays[name].ndim else 0 for name in ("cones", "normals"))
     shapes = {
-        "weight": (n,), "lam": (n, c), "directions": (c, K), "shares": (K,),
+        "weight": (n,), "lam": (n, c), "directions": (c, K),
         "hidden": (columns, m), "output": (m, c), "offset": (c,), "shape": (2,), "cones": (cones, 3),
         "normals": (normals, c),
     }  # fmt: skip
     for name in TYPES:
         require(arrays[name].shape == shapes.get(name, ()), f"{name} has the wrong shape")
-    require(c > 0 and count == 2 * K > 0, "its trees are not two for every direction")
+    fitting = count == 1 if JOINT in kinds else count == 2 * K > 0
+    require(c > 0 and fitting, "its trees are neither two for every direction nor one for all")
     s = SimpleNamespace(**{name: arrays[name] if name in shapes else arrays[name].item() for name in TYPES})
     parts = [{name: arrays[f"{k}.{name}"] for name in kind} for k, kind in enumerate(kinds)]
     s.shape, s.trees = (n, d), [SimpleNamespace(**part) for part in parts]
@@ -102,7 +103,7 @@ def statement_of(arrays: Mapping[str, Array]) -> SimpleNamespace:
     require(outputs, "this loss has another number of outputs")
     require(s.beta > 0 and (s.loss != "huber" or s.delta > 0), "beta and delta must be positive")
     require((s.weight >= 0).all() and s.weight.any(), "sample weights must be nonnegative, and not all zero")
-    require((s.shares >= 0).all() and (np.abs(s.directions) <= 1).all(), "shares or directions are out of range")
+    require((np.abs(s.directions) <= 1).all(), "directions are out of range")
     require(s.intercept or not s.offset.any(), "the network has an intercept that the model lacks")
     return s
 
@@ -112,6 +113,13 @@ def number_of_trees(names: Iterable[str]) -> int:
     return sum(name.endswith((".splits", ".edges")) for name in names)
 
 
+def kind_of(names: Container[str], k: int) -> dict[str, str]:
+    """The arrays of the k-th tree in a file with arrays of these names."""
+    if f"{k}.edges" in names:
+        return CONES
+    return JOINT if f"{k}.levels" in names else TREE
+
+
 def is_well_formed(tree: SimpleNamespace, columns: int) -> bool:
     """Whether the arrays of a tree have shapes that fit together."""
     if hasattr(tree, "edges"):
@@ -119,6 +127,10 @@ def is_well_formed(tree: SimpleNamespace, columns: int) -> bool:
         r = tree.frame.shape[1] if tree.frame.ndim == 2 else 0
         right = 0 < r <= LARGEST_RANK and len(tree.frame) == columns and tree.vectors.shape[1:] == (r,)
         return flat and right
+    if hasattr(tree, "levels"):
+        right = tree.splits.ndim == tree.rows.ndim == tree.levels.ndim == 1 and tree.extra.shape[1:] == (columns,)
+        sizes = tree.products.shape[1:]
+        return right and len(sizes) == 2 and 2 * len(tree.rows) <= sizes[0] == sizes[1]
     flat = all(part.ndim == 1 for part in (tree.splits, tree.positive, tree.negative, tree.forces, tree.pairs))
     right = tree.extra.shape[1:] == tree.pulls.shape[1:] == (columns,) and tree.w.shape[1:] == tree.positive.shape
     right &= tree.slopes.shape[1:] == tree.negative.shape and tree.vectors.shape == (*tree.slopes.shape, columns)
