@@ -344,3 +344,9 @@ def test_whole_numbers_of_any_kind_and_others() -> None:
     for limit in (0, -1.0):
         with pytest.raises(ValueError, match="time_limit must be positive"):
             fit_convolutional(patch_matrix(X, 2), [0.0, 1.0], beta=0.1, time_limit=limit)
+
+
+def test_filters_know_the_size_of_their_patches() -> None:
+    result = fit_convolutional(np.ones((2, 2, 2)), [0.0, 1.0], beta=0.1)
+    with pytest.raises(ValueError, match="patches have 3 entries, the filters 2"):
+        result.predict(np.ones((2, 2, 3)))

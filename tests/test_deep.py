@@ -621,3 +621,9 @@ def test_deep_networks_are_checked():
         DeepNetwork(([[1.0]],), "tanh")
     with pytest.raises(ValueError, match="2 features"):
         net.predict([[1.0, 2.0]])
+
+
+def test_batch_normalised_networks_know_their_features():
+    network = batch_norm(np.eye(3), [1.0, 0, 0], beta=0.1)
+    with pytest.raises(ValueError, match="X has 2 features, the network 3"):
+        network.predict(np.eye(2))

@@ -112,3 +112,9 @@ def test_bad_input(call, match):
 
 def test_constant_features_have_no_alignment():
     assert gram_alignment(np.ones((4, 2)), [0, 1, 0, 1]) == 0.0
+
+
+def test_layers_know_their_features():
+    result = train_layerwise(np.eye(4), [0, 1, 0, 1], 2, iterations=3)
+    with pytest.raises(ValueError, match="X has 2 features, the layers were trained on 4"):
+        result.features(np.eye(2))

@@ -275,3 +275,18 @@ def test_kinds_of_labels():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("program", "K"), [(orthogonal_max_margin, 2), (multiclass_max_margin, 2), (multiclass_max_margin, 3)]
+)
+def test_what_a_tolerance_lets_through_is_the_residual(program, K):
+    angle = 1e-3  # between rows of one class, beyond 90 degrees; and from one class into another
+    apart = np.eye(4)
+    apart[1, 0] = -np.sin(angle)
+    into = np.eye(4)
+    into[2, 0] = np.sin(angle)
+    for X, y in ((apart, [0, 0, 1, K - 1]), (into, [0, 0, 1, K - 1])):
+        with pytest.raises(ValueError, match=r"negative inner product|active on the other"):
+            program(X, y)
+        assert program(X, y, tol=2 * angle).residual == pytest.approx(angle, rel=0.5)

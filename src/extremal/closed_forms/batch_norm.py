@@ -42,7 +42,10 @@ class BatchNormNetwork:
 
     def features(self, X: ArrayLike) -> Array:
         """The hidden layer with the statistics of the training data, shape (n, m)."""
-        z = Design.from_data(X).dense() @ self.directions - self.means
+        rows = Design.from_data(X).dense()
+        if rows.shape[1] != len(self.directions):
+            raise ValueError(f"X has {rows.shape[1]} features, the network {len(self.directions)}")
+        z = rows @ self.directions - self.means
         normalised = z / np.where(self.lengths > 0, self.lengths, 1.0)
         return np.maximum(self.scale * normalised + self.shift / np.sqrt(self.samples), 0)
 

@@ -85,6 +85,8 @@ class ConvolutionalResult:
     def predict(self, patches: ArrayLike) -> Array:
         """f of shape (n,) for patches (n, k, h)."""
         stack = checked_patches(patches)
+        if stack.shape[2] != len(self.network.hidden):
+            raise ValueError(f"the patches have {stack.shape[2]} entries, the filters {len(self.network.hidden)}")
         return pooled(self.network, stack, self.pooling)
 
     def __str__(self) -> str:

@@ -371,7 +371,10 @@ def _row_norm(rows: Array) -> float:
     norms = np.linalg.norm(rows, axis=1)
     scale = float(norms.max())
     if scale == 0 or norms.min() < scale * (1 - 1e-9):
-        raise ValueError(f"the rows of X need the same norm; theirs are between {norms.min():.6g} and {scale:.6g}")
+        raise ValueError(
+            f"the rows of X need the same norm; theirs are between {norms.min():.6g} and {scale:.6g} (a difference of "
+            f"{1 - norms.min() / (scale or 1.0):.1e}, 1e-9 is allowed)"
+        )
     cosines = rows @ rows.T / scale**2 - np.eye(len(rows))
     if np.abs(cosines).max() > 1e-9:
         raise ValueError(f"the rows of X are not orthogonal: two have a cosine of {np.abs(cosines).max():.3g}")

@@ -91,6 +91,8 @@ class LayerwiseResult:
     def features(self, X: ArrayLike) -> Array:
         """What the last layer makes of X, rows of unit norm (or zero)."""
         H = Design.from_data(X).dense()
+        if H.shape[1] != len(self.layers[0]) - 1:
+            raise ValueError(f"X has {H.shape[1]} features, the layers were trained on {len(self.layers[0]) - 1}")
         for W in self.layers:
             H = _layer(H, W)
         return H

@@ -37,7 +37,7 @@ def orthogonal_max_margin(X: ArrayLike, y: ArrayLike, *, tol: float = 1e-12) -> 
     y : array of shape (n,)
         Labels -1/+1 or 0/1; there may be a single class.
     tol : float
-        What these cosines may violate the conditions by.
+        What these cosines may violate the conditions by; the answer's `residual` says what they do.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def orthogonal_max_margin(X: ArrayLike, y: ArrayLike, *, tol: float = 1e-12) -> 
         own = labels == sign
         if own.any():
             part, multipliers, error = _separator(units[own], norms[own], tol)
-            _require_inactive(units[~own], part, tol)
+            error = max(error, _require_inactive(units[~own], part, tol))
             lam[own] = sign * multipliers
             residual = max(residual, error)
         else:
@@ -90,7 +90,7 @@ def multiclass_max_margin(X: ArrayLike, y: ArrayLike, *, tol: float = 1e-12) -> 
     y : array of shape (n,)
         Class numbers 0, ..., K-1, K the largest and one, at least 2; or labels -1/+1. Classes may be empty.
     tol : float
-        What these cosines may violate the conditions by.
+        What these cosines may violate the conditions by; the answer's `residual` says what they do.
 
     Returns
     -------
@@ -130,12 +130,13 @@ def multiclass_max_margin(X: ArrayLike, y: ArrayLike, *, tol: float = 1e-12) -> 
         part = np.zeros(rows.shape[1])
         if own.any():
             part, multipliers, error = _separator(units[own], norms[own], tol)
-            _require_inactive(units[~own], part, tol)
+            error = max(error, _require_inactive(units[~own], part, tol))
             lam[own] = multipliers[:, None] * simplex[c]
             residual = max(residual, error)
         parts.append(part * np.sqrt((K - 1) / K))
     if K > 2:
-        _require_apart(units, labels, norms * np.linalg.norm(lam, axis=1), 1 / (K - 1) + tol)
+        excess = _require_apart(units, labels, norms * np.linalg.norm(lam, axis=1), 1 / (K - 1), tol)
+        residual = max(residual, excess)
     sizes = np.array([_norm(part) for part in parts])
     used = np.flatnonzero(sizes)
     hidden = np.column_stack([parts[c] / np.sqrt(sizes[c]) for c in used])
@@ -287,7 +288,7 @@ def _separator(units: Array, norms: Array, tol: float) -> tuple[Array, Array, fl
         raise ValueError(DEPENDENT)
     multipliers = np.zeros(len(units))
     multipliers[support] = np.maximum(alpha, 0.0) / size / norms[support]
-    return v / smallest, multipliers, max(error, 0.0)
+    return v / smallest, multipliers, max(error, -cosine, 0.0)
 
 
 def _support(units: Array, bounds: Array) -> Array:
@@ -307,20 +308,24 @@ def _require_nonzero(norms: Array) -> None:
         raise ValueError("X has a zero row, which no network without bias separates")
 
 
-def _require_apart(units: Array, labels: Array, weights: Array, most: float) -> None:
-    """sum_ij a_i a_j (x_i . x_j)_+ <= most for any two classes; weights are a_i |x_i|."""
+def _require_apart(units: Array, labels: Array, weights: Array, most: float, tol: float) -> float:
+    """The excess of sum_ij a_i a_j (x_i . x_j)_+ over `most`, for any two classes; weights are a_i |x_i|."""
     products = np.maximum(units @ units.T, 0.0) * weights * weights[:, None]
     one_hot = np.eye(int(labels.max()) + 1)[labels]
     sums = one_hot.T @ products @ one_hot
     np.fill_diagonal(sums, 0.0)
-    if sums.max() > most:
+    excess = float(sums.max()) - most
+    if excess > tol:
         raise ValueError(f"the separators of two classes share too much: {sums.max():.3g} is above {most:.3g}")
+    return max(excess, 0.0)
 
 
-def _require_inactive(units: Array, v: Array, tol: float) -> None:
+def _require_inactive(units: Array, v: Array, tol: float) -> float:
+    """By how much the separator v sees these rows: a cosine, 0 if it sees none."""
     cosine = float((units @ v).max(initial=-1.0)) / float(np.linalg.norm(v))
     if cosine > tol:
         raise ValueError(f"the separator of one class is active on the other (cosine {cosine:.3g})")
+    return max(cosine, 0.0)
 
 
 def _two_neurons(name: str, parts: list[Array], lam: Array, residual: float) -> ClosedForm:
