@@ -64,6 +64,15 @@ def test_optimal_networks_on_whitened_data_have_ideal_features():
     assert gram_alignment(H / np.linalg.norm(H, axis=1, keepdims=True), y) == pytest.approx(1.0, abs=1e-6)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds)
+def test_training_a_layer_improves_what_it_reports(seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((20, 3)), np.arange(20) % 2
+    before, after = (train_layerwise(X, y, 5, iterations=k, random_state=seed).alignments[1] for k in (1, 30))
+    assert after >= before
+
+
 def test_every_layer_is_better_aligned_and_separates():
     X, y = extremal.datasets.xor(60, 4, random_state=1)
     result = train_layerwise(X, y, [20, 20], random_state=3)

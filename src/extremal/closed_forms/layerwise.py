@@ -81,8 +81,7 @@ class LayerwiseResult:
     layers : list of arrays (d_l + 1, m_l)
         The weights of each layer; the last row is the bias.
     alignments : list of float
-        The alignment with the ideal Gram matrix: of the data, and after each layer, with rows of unit norm. Training
-        maximises it before they are scaled to that, so that it may fall.
+        The alignment with the ideal Gram matrix: of the data, and after each layer.
     """
 
     layers: list[Array]
@@ -109,15 +108,13 @@ def train_layerwise(
     y: ArrayLike,
     widths: ArrayLike,
     *,
-    penalty: float = 1e-4,
     iterations: int = 200,
     random_state: int = 0,
 ) -> LayerwiseResult:
     """Train layer after layer: each maximises the alignment of its features with the classes, the earlier ones fixed.
 
-    maximise <G_c, G*_c> / (|G_c| |G*_c|) - penalty |W|_F^2 / m over W (d + 1, m), by L-BFGS from a random start, for G
-    the Gram matrix of (XW)_+ with a bias; the features are then scaled to rows of unit norm. No gradient passes through
-    more than one layer.
+    maximise <G_c, G*_c> / (|G_c| |G*_c|) over W (d + 1, m), by L-BFGS from a random start, for G the Gram matrix of the
+    features (XW)_+, with a bias and scaled to rows of unit norm. No gradient passes through more than one layer.
 
     Parameters
     ----------
@@ -126,7 +123,6 @@ def train_layerwise(
         Labels of any kind, two classes or more.
     widths : sequence of int
         Of the layers.
-    penalty : float
     iterations : int
         Of L-BFGS for each layer.
 
@@ -143,7 +139,7 @@ def train_layerwise(
     layers, alignments = [], [_alignment(H, Y)[0]]
     for m in sizes:
         start = rng.standard_normal((H.shape[1] + 1, m)) / np.sqrt(H.shape[1] + 1)
-        W = _best_layer(H, Y, start, penalty, iterations)
+        W = _best_layer(H, Y, start, iterations)
         H = _layer(H, W)
         layers.append(W)
         alignments.append(_alignment(H, Y)[0])
@@ -196,17 +192,15 @@ def stacked_features(result: FitResult, H: ArrayLike) -> Array:
     return np.maximum(rows @ directions, 0) / np.sqrt(result.network.width)
 
 
-def _best_layer(H: Array, Y: Array, start: Array, penalty: float, iterations: int) -> Array:
-    rows = np.column_stack([H, np.ones(len(H))])
-
-    d, m = start.shape
+def _best_layer(H: Array, Y: Array, start: Array, iterations: int) -> Array:
+    rows, (d, m) = np.column_stack([H, np.ones(len(H))]), start.shape
 
     def negative(flat: Array) -> tuple[float, Array]:
-        W = flat.reshape(d, m)
-        Z = rows @ W
-        value, slope = _alignment(np.maximum(Z, 0), Y)
-        gradient = -rows.T @ (slope * (Z > 0)) + 2 * penalty / m * W
-        return -value + penalty * float(np.vdot(W, W)) / m, gradient.ravel()
+        Z = rows @ flat.reshape(d, m)
+        features, norms = _unit(np.maximum(Z, 0))
+        value, slope = _alignment(features, Y)
+        tangential = (slope - features * np.sum(slope * features, axis=1, keepdims=True)) / norms
+        return -value, -(rows.T @ (tangential * (Z > 0))).ravel()
 
     options = {"maxiter": iterations, "maxcor": MEMORY}
     return minimize(negative, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(d, m)
@@ -227,9 +221,14 @@ def _alignment(H: Array, Y: Array) -> tuple[float, Array]:
 
 
 def _layer(H: Array, W: Array) -> Array:
-    Z = np.maximum(np.column_stack([H, np.ones(len(H))]) @ W, 0)
+    return _unit(np.maximum(np.column_stack([H, np.ones(len(H))]) @ W, 0))[0]
+
+
+def _unit(Z: Array) -> tuple[Array, Array]:
+    """Rows of unit norm, and what they were divided by (n, 1); zero rows stay."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
-    return Z / np.where(norms > 0, norms, 1.0)
+    norms = np.where(norms > 0, norms, 1.0)
+    return Z / norms, norms
 
 
 def _classes(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
