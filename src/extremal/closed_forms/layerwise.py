@@ -88,7 +88,7 @@ class LayerwiseResult:
     alignments: list[float]
 
     def features(self, X: ArrayLike) -> Array:
-        """What the last layer makes of X, rows of unit norm (or zero)."""
+        """What the last layer makes of X."""
         H = Design.from_data(X).dense()
         if H.shape[1] != len(self.layers[0]) - 1:
             raise ValueError(f"X has {H.shape[1]} features, the layers were trained on {len(self.layers[0]) - 1}")
@@ -114,7 +114,8 @@ def train_layerwise(
     """Train layer after layer: each maximises the alignment of its features with the classes, the earlier ones fixed.
 
     maximise <G_c, G*_c> / (|G_c| |G*_c|) over W (d + 1, m), by L-BFGS from a random start, for G the Gram matrix of the
-    features (XW)_+, with a bias and scaled to rows of unit norm. No gradient passes through more than one layer.
+    features (XW)_+, with a bias; they are scaled to rows of norm one on average, which changes nothing. No gradient
+    passes through more than one layer.
 
     Parameters
     ----------
@@ -197,13 +198,13 @@ def _best_layer(H: Array, Y: Array, start: Array, iterations: int) -> Array:
 
     def negative(flat: Array) -> tuple[float, Array]:
         Z = rows @ flat.reshape(d, m)
-        features, norms = _unit(np.maximum(Z, 0))
-        value, slope = _alignment(features, Y)
-        tangential = (slope - features * np.sum(slope * features, axis=1, keepdims=True)) / norms
-        return -value, -(rows.T @ (tangential * (Z > 0))).ravel()
+        value, slope = _alignment(np.maximum(Z, 0), Y)
+        return -value, -(rows.T @ (slope * (Z > 0))).ravel()
 
     options = {"maxiter": iterations, "maxcor": MEMORY}
-    return minimize(negative, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(d, m)
+    W = minimize(negative, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(d, m)
+    size = float(np.linalg.norm(_layer(H, W)))
+    return W * (np.sqrt(len(H)) / size if size > 0 else 1.0)  # the alignment does not depend on the scale
 
 
 def _alignment(H: Array, Y: Array) -> tuple[float, Array]:
@@ -221,14 +222,7 @@ def _alignment(H: Array, Y: Array) -> tuple[float, Array]:
 
 
 def _layer(H: Array, W: Array) -> Array:
-    return _unit(np.maximum(np.column_stack([H, np.ones(len(H))]) @ W, 0))[0]
-
-
-def _unit(Z: Array) -> tuple[Array, Array]:
-    """Rows of unit norm, and what they were divided by (n, 1); zero rows stay."""
-    norms = np.linalg.norm(Z, axis=1, keepdims=True)
-    norms = np.where(norms > 0, norms, 1.0)
-    return Z / norms, norms
+    return np.maximum(np.column_stack([H, np.ones(len(H))]) @ W, 0)
 
 
 def _classes(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

@@ -111,7 +111,7 @@ def _draw(features: dict[str, tuple[Array, Array]], y: Array, accuracy: dict[str
     names = ["pixels", "one layer by itself", "end to end, hidden layer"]
     for ax, name in zip(panels, names, strict=False):
         H = features[name][0][order]
-        H = H / np.linalg.norm(H, axis=1, keepdims=True)
+        H = H / np.maximum(np.linalg.norm(H, axis=1, keepdims=True), 1e-12)
         shown = ax.imshow(H @ H.T, vmin=0, vmax=1, cmap="Blues", interpolation="antialiased")
         ax.set(title=f"{name}\nalignment {gram_alignment(features[name][0], y):.3f}", xticks=[], yticks=[])
         ax.set_xlabel("training samples, by class")
