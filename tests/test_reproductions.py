@@ -17,7 +17,7 @@ from extremal.reproductions import CATALOGUE, Entry, reproduce
 from extremal.reproductions.result import Agreement, Comparison, Reproduction
 
 #: Entries that run within a few seconds; the others are in the slow tests.
-QUICK = {"toy-landscape"}
+QUICK = {"separate-outputs", "toy-landscape"}
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
