@@ -195,7 +195,8 @@ def copositive_program(X: ArrayLike, Y: ArrayLike, *, beta: float, tol: float = 
 
     References
     ----------
-    Sahiner, Ergen, Pauly & Pilanci (ICLR 2021); spike-free data: Ergen & Pilanci (JMLR 2021), section 3.
+    Sahiner, Ergen, Pauly & Pilanci (ICLR 2021). On spike-free data it is the bidual of Ergen & Pilanci (JMLR 2021,
+    section 4.5): the least |M|_* over the hull of the w a^T with X w >= 0.
     """
     if not tol > 0:
         raise ValueError(f"tol must be positive, not {tol!r}")

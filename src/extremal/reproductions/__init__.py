@@ -209,6 +209,42 @@ CATALOGUE = (
         "Pilanci & Ergen (ICML 2020), code",
         "hinge:hinge_toy",
     ),
+    Entry(
+        "copositive-relaxation",
+        "Several outputs as a copositive program: the closed form, and when the relaxation is exact",
+        "Sahiner, Ergen, Pauly & Pilanci (ICLR 2021)",
+        "several_outputs:copositive",
+    ),
+    Entry(
+        "separate-outputs",
+        "Several outputs: weight decay next to a group lasso for every output",
+        "Sahiner et al. (ICLR 2021); CRONOS (2024) and scnn, code",
+        "several_outputs:penalties",
+    ),
+    Entry(
+        "convolutional-networks",
+        "Convolutional networks of two layers: Fourier lasso, nuclear norm, patch matrix",
+        "Pilanci & Ergen (ICML 2020), convolutional networks",
+        "convolution:networks",
+    ),
+    Entry(
+        "gated-gap",
+        "Gated ReLU next to ReLU: the gap and the bound of the cone decomposition",
+        "Mishkin, Sahiner & Pilanci (ICML 2022), gap",
+        "gates:gap",
+    ),
+    Entry(
+        "neural-isometry",
+        "Recovery of a planted neuron: a phase transition in n/d",
+        "Wang, Hua, Candes & Pilanci (2022), neural isometry",
+        "isometry:recovery",
+    ),
+    Entry(
+        "optimal-set-spread",
+        "Pruning and choosing within the optimal set, on real data",
+        "Mishkin & Pilanci (ICML 2023), table 1 and figure 2",
+        "pruning:spread",
+    ),
 )
 
 
