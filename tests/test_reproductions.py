@@ -18,21 +18,18 @@ from extremal.reproductions.errata import ERRATA, Erratum
 from extremal.reproductions.result import Agreement, Comparison, Reproduction
 
 #: Entries that run within a few seconds; the others are in the slow tests.
-<<<<<<< HEAD
 QUICK = {
     "backprop-spikes",
     "blog-pattern-count",
     "jmlr-figure-7",
     "jmlr-lemma-9",
     "path-to-the-optimum",
+    "separate-outputs",
     "toy-landscape",
 }
 
 #: Those of them that find an error in what was published.
 REFUTED = {"jmlr-figure-7"}
-=======
-QUICK = {"separate-outputs", "toy-landscape"}
->>>>>>> wip-vector
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
