@@ -82,7 +82,7 @@ def cases(draw):
     return X * scale, y, network, {"loss": loss, "beta": beta, "intercept": intercept}
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(cases())
 def test_the_path_keeps_its_promises(case):
     X, y, network, problem = case

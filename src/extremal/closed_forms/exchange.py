@@ -13,10 +13,12 @@ A basic solution has at most r = rank(Z) neurons, and one more on an edge.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lu_factor, lu_solve, qr
+from scipy.linalg import LinAlgWarning, lu_factor, lu_solve, qr
+from scipy.linalg.lapack import dgecon
 
 from extremal.design import Array
 
@@ -114,9 +116,12 @@ class _Walk:
 
     def _factor(self) -> tuple[Array, Array]:
         matrix = self.A[:, self.basis]
-        if matrix.size and np.linalg.cond(matrix) > 1 / RANK:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LinAlgWarning)
+            factor = lu_factor(matrix)
+        if matrix.size and dgecon(factor[0], float(np.abs(matrix).sum(axis=0).max()))[0] < RANK:
             raise Stuck("a basis is nearly singular")
-        return lu_factor(matrix)
+        return factor
 
     def _reduced(self, factor: tuple[Array, Array]) -> Array:
         """c_k - y^T z_k with y from the basis, zero on it."""

@@ -42,6 +42,8 @@ from extremal.training import fit_problem
 ROUNDING = 1e-13
 #: A combination of unit fits that is shorter than this, times their number, counts as zero.
 DEPENDENT = 1e-15
+#: An optimum of at most so many hidden weights is polished by Newton's method.
+POLISHED = 500
 #: Outer directions closer than this are one.
 SAME = 4 * np.finfo(float).eps
 
@@ -325,7 +327,7 @@ class _State:
 def _target(
     problem: Problem, optimum: Network | None, time_limit: float | None, random_state: int | np.random.Generator | None
 ) -> tuple[Network, float | None]:
-    """The optimum with independent fits, to the last digits, and the proven lower bound."""
+    """The optimum with independent fits, to the last digits where that is cheap, and the proven lower bound."""
     lower = None
     if optimum is None:
         result = fit_problem(problem, time_limit=time_limit, random_state=random_state)
@@ -339,8 +341,9 @@ def _target(
     elif not problem.intercept and np.any(optimum.intercept):
         raise ValueError("the optimum has an intercept and the model has none; pass intercept=True")
     candidates = [optimum, optimum.prune_on(problem.design)]
-    with suppress(ValueError):  # not stationary enough to be polished
-        candidates.append(optimal_set(problem, optimum).prune().network)
+    if optimum.hidden.size <= POLISHED:
+        with suppress(ValueError):  # not stationary enough to be polished
+            candidates.append(optimal_set(problem, optimum).prune().network)
     best = min(map(problem.value, candidates))
     good = [net for net in candidates if problem.value(net) <= best + ROUNDING * abs(best)]
     return min(good, key=lambda net: net.width), lower
