@@ -69,7 +69,7 @@ def test_every_loss(loss, bias, intercept, tmp_path):
     beta = 0.4 * extremal.beta_max(X, y, **model)
     plain = extremal.fit(X, y, beta=beta, time_limit=5, **model)
     certificate = extremal.with_proof(
-        plain.certificate, plain.network, X, y, intercept=intercept, sample_weight=weight, time_limit=10
+        plain.certificate, plain.network, X, y, intercept=intercept, sample_weight=weight, time_limit=60
     )
     verdict = round_trip(certificate, X, y, tmp_path)
     if loss != "softmax":
