@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from extremal.closed_forms.deep import _fitting, _parts
+from extremal.closed_forms.deep import parts_of
+from extremal.closed_forms.rows import positive, with_targets
 from extremal.closed_forms.thresholds import deep_threshold
 from extremal.design import Array, Design
 
@@ -94,15 +95,14 @@ def batch_norm(X: ArrayLike, Y: ArrayLike, *, beta: float) -> BatchNormNetwork:
     ----------
     Ergen & Pilanci (ICML 2021).
     """
-    rows, targets = _fitting(X, Y)
-    if not (np.isfinite(beta) and beta > 0):
-        raise ValueError(f"beta must be positive and finite, not {beta!r}")
+    rows, targets = with_targets(X, Y)
+    beta = positive(beta)
     n, d = rows.shape
     singular = np.linalg.svd(rows, compute_uv=False)
     if n > d or singular[-1] <= 1e-12 * singular[0]:
         rank = int((singular > 1e-12 * singular[0]).sum()) if singular[0] > 0 else 0
         raise ValueError(f"X needs full row rank: it has {n} rows and the rank {rank}")
-    directions, outputs, sizes = _parts(targets)
+    directions, outputs, sizes = parts_of(targets)
     found = deep_threshold(sizes, float(beta), 2)
     kept = found.amplitude > 0
     units, strength = directions[:, kept], np.sqrt(found.amplitude[kept])

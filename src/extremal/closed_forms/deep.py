@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.closed_forms.deep_network import Activation, DeepNetwork
+from extremal.closed_forms.rows import positive, with_targets
 from extremal.closed_forms.thresholds import deep_threshold, local_minimum
-from extremal.design import Array, Design
+from extremal.design import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def deep_linear(X: ArrayLike, Y: ArrayLike, *, beta: float, depth: int) -> DeepF
     Ergen & Pilanci (ICML 2021).
     """
     _require_depth(depth, 1, "a linear network")
-    rows, targets = _fitting(X, Y)
+    rows, targets = with_targets(X, Y)
     U, singular, Vt = np.linalg.svd(rows, full_matrices=False)
     rank = int((singular > 1e-9 * singular[0]).sum()) if singular[0] > 0 else 0
     if rank and singular[0] - singular[rank - 1] > 1e-9 * singular[0]:
@@ -143,9 +144,9 @@ def deep_whitened(X: ArrayLike, Y: ArrayLike, *, beta: float, depth: int) -> Dee
     Ergen & Pilanci (ICML 2021); Súkeník, Lampert & Mondelli (NeurIPS 2024) on deep collapse that is not optimal.
     """
     _require_depth(depth, 2, "a ReLU network")
-    rows, targets = _fitting(X, Y)
+    rows, targets = with_targets(X, Y)
     scale = _row_norm(rows)
-    directions, outputs, sizes = _parts(targets)
+    directions, outputs, sizes = parts_of(targets)
     moved = _moved(beta, scale, depth)
     found = deep_threshold(sizes, moved, depth)
     value = float(found.value.sum())
@@ -185,11 +186,11 @@ def deep_incidence(X: ArrayLike, Y: ArrayLike, *, beta: float, depth: int) -> De
     value of K paths once (2/(r-1))^(L-2) r (r - 1)/4 < 1 (beta small): from r = 4, six classes, and L = 5 on.
     """
     _require_depth(depth, 3, "a network that shares neurons")
-    rows, targets = _fitting(X, Y)
+    rows, targets = with_targets(X, Y)
     if targets.min() < 0:
         raise ValueError("the targets must be nonnegative")
     scale = _row_norm(rows)
-    directions, outputs, sizes = _parts(targets)
+    directions, outputs, sizes = parts_of(targets)
     if sizes.size == 0:
         return deep_whitened(X, Y, beta=beta, depth=depth)
     first, *others = _incidence(sizes.size, depth)
@@ -276,14 +277,14 @@ def deep_duality(X: ArrayLike, Y: ArrayLike, *, depth: int, activation: Activati
     Wang, Ergen & Pilanci (2021), "Parallel deep neural networks have zero duality gap", with penalties |W_l|_F^L.
     """
     _require_depth(depth, 2, "a network with a hidden layer")
-    rows, targets = _fitting(X, Y)
+    rows, targets = with_targets(X, Y)
     scale = _row_norm(rows)
     if activation == "linear":
         P, sizes, Qt = np.linalg.svd(targets, full_matrices=False)
         kept = sizes > 1e-13 * sizes[0]
         directions, outputs, sizes = P[:, kept], Qt[kept], sizes[kept]
     elif activation == "relu":
-        directions, outputs, sizes = _parts(targets)
+        directions, outputs, sizes = parts_of(targets)
     else:
         raise ValueError(f"activation must be 'relu' or 'linear', not {activation!r}")
     dual = float(sizes.sum()) / scale
@@ -315,7 +316,7 @@ def _incidence(K: int, depth: int) -> list[Array]:
     return [Z, *[np.eye(r)] * (depth - 3), Z.T - 0.5]
 
 
-def _parts(targets: Array) -> tuple[Array, Array, Array]:
+def parts_of(targets: Array) -> tuple[Array, Array, Array]:
     """Unit vectors of disjoint supports (n, k), unit outputs (k, c) and sizes s with targets = sum_j s_j v_j o_j^T."""
     if np.any(np.count_nonzero(targets, axis=1) > 1):
         raise ValueError("every row of Y may have one entry that is not zero, as one-hot labels have")
@@ -356,9 +357,7 @@ def _shared_bound(sizes: Array, beta: float, depth: int) -> float:
 
 def _moved(beta: float, scale: float, depth: int) -> float:
     """The penalty of outputs instead of weights, for inputs of norm `scale`."""
-    if not (np.isfinite(beta) and beta > 0):
-        raise ValueError(f"beta must be positive and finite, not {beta!r}")
-    return float(beta) * scale ** (-2 / depth)
+    return positive(beta) * scale ** (-2 / depth)
 
 
 def _require_depth(depth: int, least: int, what: str) -> None:
@@ -379,15 +378,3 @@ def _row_norm(rows: Array) -> float:
     if np.abs(cosines).max() > 1e-9:
         raise ValueError(f"the rows of X are not orthogonal: two have a cosine of {np.abs(cosines).max():.3g}")
     return scale
-
-
-def _fitting(X: ArrayLike, Y: ArrayLike) -> tuple[Array, Array]:
-    """Data and targets (n, c) that are finite and have as many rows."""
-    rows = Design.from_data(X).dense()
-    targets = np.asarray(Y, dtype=np.float64)
-    targets = targets[:, None] if targets.ndim == 1 else targets
-    if targets.ndim != 2 or targets.size == 0 or not np.isfinite(targets).all():
-        raise ValueError(f"Y must be finite numbers of shape (n,) or (n, c); its shape is {np.shape(Y)}")
-    if len(rows) != len(targets):
-        raise ValueError(f"X has {len(rows)} rows and Y has {len(targets)}")
-    return rows, targets

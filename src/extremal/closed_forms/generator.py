@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
+from extremal.closed_forms.rows import positive
 from extremal.design import Array
 
 #: Eigenvalues of V V^T below this share of the largest one count as zero.
@@ -145,12 +146,10 @@ def generator_dynamics(
     decoder = np.asarray(V, dtype=np.float64)
     if decoder.ndim != 2 or not decoder.size or not np.isfinite(decoder).all() or not decoder.any():
         raise ValueError(f"V must be a finite matrix that is not zero; its shape is {decoder.shape}")
-    for name, value in (("eta", 1.0 if eta is None else eta), ("mu", mu), ("sigma", sigma)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be positive; it is {value}")
-    dynamics = GeneratorDynamics(decoder, float(sigma), 1.0, float(mu))
-    step = best_step(dynamics.curvatures, mu) if eta is None else float(eta)
-    return GeneratorDynamics(decoder, float(sigma), step, float(mu))
+    mu, sigma = positive(mu, "mu"), positive(sigma, "sigma")
+    dynamics = GeneratorDynamics(decoder, sigma, 1.0, mu)
+    step = best_step(dynamics.curvatures, mu) if eta is None else positive(eta, "eta")
+    return GeneratorDynamics(decoder, sigma, step, mu)
 
 
 def best_step(curvatures: ArrayLike, mu: float) -> float:

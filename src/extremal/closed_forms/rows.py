@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -28,6 +30,29 @@ def fitting(X: ArrayLike, y: Array) -> tuple[Array, Array]:
     if len(rows) != y.size:
         raise ValueError(f"X has {len(rows)} rows and y has {y.size}")
     return rows, y
+
+
+def with_targets(X: ArrayLike, Y: ArrayLike) -> tuple[Array, Array]:
+    """A user's data as a dense matrix, and finite targets (n, c) with as many rows."""
+    rows = Design.from_data(X).dense()
+    targets = np.asarray(Y, dtype=np.float64)
+    targets = targets[:, None] if targets.ndim == 1 else targets
+    if targets.ndim != 2 or targets.size == 0 or not np.isfinite(targets).all():
+        raise ValueError(f"Y must be finite numbers of shape (n,) or (n, c); its shape is {np.shape(Y)}")
+    if len(rows) != len(targets):
+        raise ValueError(f"X has {len(rows)} rows and Y has {len(targets)}")
+    return rows, targets
+
+
+def positive(value: Any, name: str = "beta") -> float:
+    """A user's number, which has to be positive and finite; ValueError if it is anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not (np.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be positive and finite, not {value!r}")
+    return number
 
 
 def classes(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array, int]:

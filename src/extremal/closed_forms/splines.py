@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from extremal.closed_forms.line import Line
 from extremal.closed_forms.linear_spline import LinearSpline, through
 from extremal.closed_forms.optimal_splines import OptimalSplines
+from extremal.closed_forms.rows import positive
 from extremal.closed_forms.spline_dual import LONG, second_differences
 from extremal.closed_forms.spline_hinge import Margins, fit_margins
 from extremal.closed_forms.spline_outputs import Vectors, VectorSolution, fit_vectors, interpolate
@@ -247,8 +248,7 @@ def spline_fit(
     ValueError
         If the data are not finite or not on a line, or beta is not positive or out of proportion to the data.
     """
-    if not (np.isfinite(beta) and beta > 0):
-        raise ValueError(f"beta must be a positive number, not {beta!r}")
+    beta = positive(beta)
     if loss not in ("squared", "hinge"):
         raise ValueError(f"loss must be 'squared' or 'hinge', not {loss!r}")
     bound = (Squared if loss == "squared" else SquaredHinge).from_data(y, sample_weight)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.special import entr
 
 from extremal.closed_forms.result import ClosedForm
+from extremal.closed_forms.rows import positive
 from extremal.design import Array, Design
 from extremal.losses import bind
 from extremal.network import Network
@@ -77,7 +78,7 @@ class WhitenedPath:
 
     def lam(self, beta: float) -> Array:
         """The dual solution sum_k min(beta, thresholds_k) / sqrt(s) u_k v_k^T, (n,) or (n, c)."""
-        sizes = np.minimum(_checked(beta), self.thresholds) / self.norm
+        sizes = np.minimum(positive(beta), self.thresholds) / self.norm
         lam = (self.profiles * sizes) @ self.outputs
         return lam[:, 0] if self._scalar else lam
 
@@ -91,7 +92,7 @@ class WhitenedPath:
 
     def _shares(self, beta: float) -> Array:
         """min(1, beta / threshold) for every neuron."""
-        return np.minimum(_checked(beta) / self.thresholds, 1.0)
+        return np.minimum(positive(beta) / self.thresholds, 1.0)
 
     def __str__(self) -> str:
         shown = ", ".join(f"{threshold:.6g}" for threshold in self.thresholds[:8])
@@ -203,15 +204,8 @@ def soft_threshold_bound(X: ArrayLike, Y: ArrayLike, *, beta: float, tol: float 
     if len(target) != len(rows):
         raise ValueError(f"X has {len(rows)} rows and Y has {len(target)}")
     sizes = np.linalg.svd(target, compute_uv=False)
-    part = np.minimum(_checked(beta) / norm, sizes)
+    part = np.minimum(positive(beta) / norm, sizes)
     return float((part * sizes - part**2 / 2).sum())
-
-
-def _checked(beta: float) -> float:
-    number = float(beta)
-    if not (np.isfinite(number) and number > 0):
-        raise ValueError(f"beta must be positive and finite, not {beta!r}")
-    return number
 
 
 def _whiteness(rows: Array, tol: float) -> tuple[float, float]:
