@@ -129,6 +129,22 @@ def test_the_command_lists_runs_and_writes_a_page(catalogue, tmp_path):
     }
 
 
+def test_an_interrupt_keeps_what_is_finished(catalogue, monkeypatch, tmp_path):
+    done = replace(fake(True), name="good", title="Good", source="nobody")
+
+    def run(name):
+        if name == "bad":
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr("extremal.cli.reproducing.run", run)
+    result = CliRunner().invoke(main, ["reproduce", "--all", "--out", str(tmp_path)])
+    assert result.exit_code == 130
+    assert "agrees" in result.output
+    assert "what was finished before is above and saved" in result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "good.md", "good.png"}
+
+
 def test_unknown_names_are_refused_with_the_way_to_the_list():
     result = CliRunner().invoke(main, ["reproduce", "nothing"])
     assert result.exit_code == 1

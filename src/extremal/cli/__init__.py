@@ -377,8 +377,12 @@ def reproduce(names: tuple[str, ...], everything: bool, out: str | None, as_json
     """
     from extremal.cli import reproducing
 
-    with _data_errors("Interrupted; what was finished before is reported and saved."):
-        click.echo(reproducing.reproduce(names, everything=everything, out=out, as_json=as_json), nl=False)
+    with _data_errors():
+        text, interrupted = reproducing.reproduce(names, everything=everything, out=out, as_json=as_json)
+    click.echo(text, nl=False)
+    if interrupted:
+        click.echo("Interrupted; what was finished before is above" + (" and saved." if out else "."), err=True)
+        sys.exit(INTERRUPTED)
 
 
 @main.command(short_help="Print versions.")

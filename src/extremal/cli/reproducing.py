@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,25 +16,29 @@ if TYPE_CHECKING:
     from extremal.reproductions.result import Reproduction
 
 
-def reproduce(names: tuple[str, ...], *, everything: bool, out: str | None, as_json: bool) -> str:
-    """What is to be printed: the list without names, else the outcome of each run, which is also written to `out`."""
+def reproduce(names: tuple[str, ...], *, everything: bool, out: str | None, as_json: bool) -> tuple[str, bool]:
+    """What is to be printed, and whether Ctrl-C came before the end.
+
+    Without names it is the list, else the outcome of each run that came to its end, which is also written to `out`.
+    """
     chosen = tuple(entry.name for entry in CATALOGUE) if everything else names
     if not chosen:
-        return json.dumps([entry.name for entry in CATALOGUE]) + "\n" if as_json else listing()
+        return json.dumps([entry.name for entry in CATALOGUE]) + "\n" if as_json else listing(), False
     unknown = [name for name in chosen if name not in {entry.name for entry in CATALOGUE}]
     if unknown:
         raise ValueError(f"there is no reproduction {unknown[0]!r}; `extremal reproduce` lists them")
     results: list[Reproduction] = []
-    with ProgressLine(as_json, f"Running {chosen[0]} ...") as line:
+    with ProgressLine(as_json, f"Running {chosen[0]} ...") as line, suppress(KeyboardInterrupt):
         for name in chosen:
             line.say(f"Running {name} ({len(results) + 1} of {len(chosen)}) ...")
             results.append(run(name))
             if out:
                 results[-1].save(out)
                 Path(out, "README.md").write_text(page(results), encoding="utf-8")
+    interrupted = len(results) < len(chosen)
     if as_json:
-        return json.dumps([as_dict(result) for result in results], allow_nan=False) + "\n"
-    return "\n\n".join(str(result) for result in results) + "\n"
+        return json.dumps([as_dict(result) for result in results], allow_nan=False) + "\n", interrupted
+    return "".join(f"{result}\n\n" for result in results)[:-1], interrupted
 
 
 def listing() -> str:
