@@ -355,3 +355,12 @@ def test_lengths_beyond_double_precision_are_not_taken_for_conflicts():
     for call in (lambda: spike_free_min_norm(X, y), lambda: spike_free_max_margin(X, np.sign(y))):
         with pytest.raises(ValueError, match="beyond double precision"):
             call()
+
+
+@pytest.mark.parametrize("options", [{"tol": 0.0}, {"tol": -1.0}, {"time_limit": -1.0}, {"time_limit": 0.0}])
+def test_limits_have_to_be_positive(options):
+    X, y = np.eye(2), np.array([1.0, -1.0])
+    with pytest.raises(ValueError, match="must be positive"):
+        spike_free_distance(X, **options)
+    with pytest.raises(ValueError, match="must be positive"):
+        minimal_network(X, y, **options)

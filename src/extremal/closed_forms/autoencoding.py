@@ -280,8 +280,8 @@ def gaussian_hull(n: int, d: int) -> GaussianHull:
     ----------
     Ergen & Pilanci (JMLR 2021), Theorem 7; Gordon (Israel J. Math. 1985); Thrampoulidis, Oymak & Hassibi (COLT 2015).
     """
-    if n < 2 or d < 1:
-        raise ValueError(f"it takes at least two samples and one dimension, not n = {n} and d = {d}")
+    if n != int(n) or d != int(d) or n < 2 or d < 1:
+        raise ValueError(f"it takes at least two samples and one dimension, whole numbers, not n = {n} and d = {d}")
     logs = float(np.log(n - 1))
     length = float(np.sqrt(2) * np.exp(gammaln((d + 1) / 2) - gammaln(d / 2)))
     bound = float(np.sqrt(n / (n - 1)) * length - _expected_maximum(n - 1))

@@ -23,7 +23,7 @@ from scipy import sparse
 
 from extremal.certificate import relative_gap
 from extremal.design import Array, Design
-from extremal.gauge import GaugeBounds, bounds_of, compile_kernels
+from extremal.gauge import GaugeBounds, bounds_of, check_limits, compile_kernels
 from extremal.losses import Loss, bind
 from extremal.network import Network, remove_dependencies
 from extremal.problem import Problem
@@ -195,10 +195,7 @@ def fit_convolutional(
     """
     if pooling not in ("average", "sum"):
         raise ValueError(f"pooling must be 'average' or 'sum', not {pooling!r}")
-    if not tol > 0:
-        raise ValueError(f"tol must be positive, not {tol!r}")
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+    check_limits(tol, time_limit)
     stack = checked_patches(patches)
     n, k, h = stack.shape
     bound = bind(loss, y)

@@ -26,6 +26,7 @@ from extremal.closed_forms.moments import Cone, Moments, solve_moments
 from extremal.closed_forms.rows import unit_rows
 from extremal.closed_forms.spike_free import SAME, is_spike_free
 from extremal.design import Array
+from extremal.gauge import check_limits
 from extremal.gauge.nonnegative import Node
 from extremal.gauge.sides import EPS
 from extremal.network import Network
@@ -198,8 +199,7 @@ def copositive_program(X: ArrayLike, Y: ArrayLike, *, beta: float, tol: float = 
     Sahiner, Ergen, Pauly & Pilanci (ICLR 2021). On spike-free data it is the bidual of Ergen & Pilanci (JMLR 2021,
     section 4.5): the least |M|_* over the hull of the w a^T with X w >= 0.
     """
-    if not tol > 0:
-        raise ValueError(f"tol must be positive, not {tol!r}")
+    check_limits(tol)
     problem = Problem.from_data(X, Y, beta=beta, bias="none")
     normal, scaling = problem.normalised()
     free = is_spike_free(X)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from extremal.certificate import relative_gap
 from extremal.closed_forms.convolutional import checked_patches
 from extremal.design import Array
+from extremal.gauge import check_limits
 from extremal.problem import Problem
 
 #: Iterations between two looks at the gap, and the most of them.
@@ -253,8 +254,7 @@ def minimise(problem: Problem, norm: Norm, tol: float) -> tuple[Array, Array, fl
     Accelerated proximal steps with a restart where they point uphill (O'Donoghue & Candes 2015), from zero; every few
     of them lam = -grad loss, scaled to |X^T lam| <= beta in the dual norm, gives a lower bound.
     """
-    if not tol > 0:
-        raise ValueError(f"tol must be positive, not {tol!r}")
+    check_limits(tol)
     normal, scaling = problem.normalised(rotate=False)
     X, loss, beta = normal.design.dense(), normal.loss, normal.beta
     unit = scaling.tau / scaling.stretch

@@ -11,7 +11,7 @@ from scipy.linalg import solve_triangular
 from extremal.closed_forms.rows import fitting, unit_rows
 from extremal.closed_forms.spike_free import has_full_row_rank, is_spike_free
 from extremal.design import Array, Design
-from extremal.gauge import GaugeBounds, GaugeStatus, gauge
+from extremal.gauge import GaugeBounds, GaugeStatus, check_limits, gauge
 from extremal.losses import bind
 from extremal.network import Network
 from extremal.programs.blocks import Blocks
@@ -111,6 +111,7 @@ def minimal_network(
     ----------
     Ergen & Pilanci (JMLR 2021), Lemmas 9 and 10. The explicit conditions are this library's.
     """
+    check_limits(tol, time_limit)
     targets = bind("squared", y).target
     if targets.shape[1] != 1 or not targets.any():
         raise ValueError("y must be one column of numbers that are not all zero")

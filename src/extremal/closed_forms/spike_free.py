@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from extremal.closed_forms.rows import unit_rows
 from extremal.design import Array, Design
-from extremal.gauge import GaugeBounds, GaugeStatus, gauge
+from extremal.gauge import GaugeBounds, GaugeStatus, check_limits, gauge
 
 #: Unit rows closer than this are one.
 SAME = 1e-12
@@ -145,6 +145,7 @@ def spike_free_distance(
     ----------
     Ergen & Pilanci (JMLR 2021), Lemma 3 for full row rank.
     """
+    check_limits(tol, time_limit)
     rows = Design.from_data(X).dense()
     directions = _distinct_directions(rows)
     nothing = np.zeros(rows.shape[1])

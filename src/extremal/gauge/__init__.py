@@ -89,6 +89,14 @@ def check_method(method: str) -> None:
         raise ValueError(f"unknown method {method!r}; choose 'auto' or one of {', '.join(METHODS)}")
 
 
+def check_limits(tol: float, time_limit: float | None = None) -> None:
+    """Raise ValueError for a tolerance or a time limit that is not positive."""
+    if not tol > 0:
+        raise ValueError(f"tol must be positive, not {tol!r}")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+
+
 def check_threads(n_jobs: int) -> None:
     """Raise ValueError for a number of threads that does not exist."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs < 1:

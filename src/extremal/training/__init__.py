@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from extremal.certificate import DualBound, Status, assemble
-from extremal.gauge import bounds_of, check_threads, compile_kernels
+from extremal.gauge import bounds_of, check_limits, check_threads, compile_kernels
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.problem import Bias, Problem, Scaling
@@ -120,10 +120,7 @@ def fit_problem(
     n_jobs: int = 1,
 ) -> FitResult:
     """`fit` for a problem that is bound already; without `proof` the gap stays open, which saves its time."""
-    if not tol > 0:
-        raise ValueError(f"tol must be positive, not {tol!r}")
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+    check_limits(tol, time_limit)
     check_threads(n_jobs)
     compile_kernels()
     began = time.monotonic()

@@ -26,7 +26,7 @@ from extremal.arrangements.central import lines_through
 from extremal.arrangements.counting import cover_count
 from extremal.certificate import relative_gap
 from extremal.design import Array, Design
-from extremal.gauge import GaugeBounds, GaugeStatus, bounds_of, compile_kernels
+from extremal.gauge import GaugeBounds, GaugeStatus, bounds_of, check_limits, compile_kernels
 from extremal.gauge.ascent import ascend, distinct, random_starts
 from extremal.losses import Squared, SquaredHinge
 from extremal.network import Network
@@ -292,10 +292,7 @@ def _search(
     """Scale the data, generate columns, and scale back."""
     if bias not in ("none", "penalized", "free"):
         raise ValueError(f"bias must be 'none', 'penalized' or 'free', not {bias!r}")
-    if not tol > 0:
-        raise ValueError(f"tol must be positive, not {tol!r}")
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"time_limit must be positive, not {time_limit!r}")
+    check_limits(tol, time_limit)
     given = Design.from_data(X, bias=bias == "penalized")
     if len(y) != given.n:
         raise ValueError(f"X has {given.n} rows and y has {len(y)}")
