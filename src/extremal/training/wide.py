@@ -51,7 +51,10 @@ def local_descent(
     root = np.sqrt(start.r)
     parts = [start.U * root, start.V * root[:, None]]
     theta = np.concatenate([part.ravel() for part in parts] + ([start.intercept] if problem.intercept else []))
-    theta = lbfgs(oracle, theta.astype(dtype), iterations=iterations, stop=stop)
+    # Small products in single precision now and then raise the flag for an invalid operation although all their numbers
+    # are finite; a step to values that are not finite is refused by `lbfgs`, whose test of descent they fail.
+    with np.errstate(invalid="ignore"):
+        theta = lbfgs(oracle, theta.astype(dtype), iterations=iterations, stop=stop)
     W, A, intercept = _unpack(theta.astype(np.float64), shape)
     inner, outer = np.linalg.norm(W, axis=0), np.linalg.norm(A, axis=1)
     r = inner * outer
