@@ -145,6 +145,14 @@ def test_an_interrupt_keeps_what_is_finished(catalogue, monkeypatch, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"README.md", "good.md", "good.png"}
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(catalogue, monkeypatch, tmp_path):
+    monkeypatch.setattr("extremal.cli.reproducing.run", lambda name: pytest.fail("it ran"))
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["reproduce", "good", "--out", str(tmp_path / "file" / "folder")])
+    assert result.exit_code == 1
+    assert "Error" in result.output
+
+
 def test_unknown_names_are_refused_with_the_way_to_the_list():
     result = CliRunner().invoke(main, ["reproduce", "nothing"])
     assert result.exit_code == 1

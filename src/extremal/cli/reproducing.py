@@ -27,6 +27,8 @@ def reproduce(names: tuple[str, ...], *, everything: bool, out: str | None, as_j
     unknown = [name for name in chosen if name not in {entry.name for entry in CATALOGUE}]
     if unknown:
         raise ValueError(f"there is no reproduction {unknown[0]!r}; `extremal reproduce` lists them")
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)  # before the work, not after
     results: list[Reproduction] = []
     with ProgressLine(as_json, f"Running {chosen[0]} ...") as line, suppress(KeyboardInterrupt):
         for name in chosen:

@@ -49,7 +49,8 @@ class SplineResult:
     objective : str
         What is minimised, in words.
     value, dual_value : float
-        The objective, and a lower bound on that of every network.
+        The objective, and a lower bound on that of every network, up to the rounding of extended precision: it is
+        not rounded downwards as the bounds of `extremal.fit` are.
     lam : array of shape (n,) or (n, c)
         The dual-feasible multiplier that proves it, rounded; the bound is that of the one in extended precision.
     spline : LinearSpline
@@ -105,7 +106,7 @@ class SplineResult:
         return self.spline(self.line.positions(X))
 
     def __str__(self) -> str:
-        rows = {self.objective: f"{self.value:.15g}", "proven gap": f"{self.gap:.1e}"}
+        rows = {self.objective: f"{self.value:.15g}", "duality gap": f"{self.gap:.1e}"}
         rows["sum |w| |a|"] = f"{self.cost:.12g}"
         rows["kinks"] = f"{self.spline.kinks.size}"
         if self.optima is not None:

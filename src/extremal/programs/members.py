@@ -47,14 +47,14 @@ class Sparsest:
 
 @dataclass(frozen=True, eq=False)
 class Narrowest:
-    """A member with the fewest neurons that were found, and the number that no member of the set is below."""
+    """A member with the fewest neurons that were found, and the number that no member is below, up to HiGHS's tolerance."""
 
     member: Member
     lower: int
 
     @property
     def proven(self) -> bool:
-        """Whether no member of the set has fewer neurons."""
+        """Whether no member of the set has fewer neurons, by the mixed-integer solver."""
         return self.member.width <= self.lower
 
 

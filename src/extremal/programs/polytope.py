@@ -89,7 +89,7 @@ class Polytope:
         return self.clean(self.start + self.null @ solution.x)
 
     def fewest(self, highest: Array, *, time_limit: float | None = None) -> tuple[Array, int]:
-        """A point with as few positive x_k, k < m, as was found, and a proven lower bound on their number (HiGHS).
+        """A point with as few positive x_k, k < m, as was found, and a lower bound on their number, HiGHS's.
 
         Parameters
         ----------
