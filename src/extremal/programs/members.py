@@ -47,7 +47,7 @@ class Sparsest:
 
 @dataclass(frozen=True, eq=False)
 class Narrowest:
-    """A member with the fewest neurons that were found, and the number that no member is below, up to HiGHS's tolerance."""
+    """A member with the fewest neurons that were found, and the number that no member is below, as HiGHS says."""
 
     member: Member
     lower: int
