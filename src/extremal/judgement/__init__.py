@@ -182,7 +182,9 @@ def own_terms(mapped: MappedProblem, network: Network, tol: float, way: Way) -> 
     normal, scaling = seen.problem.normalised()
     lam = seen.problem.multiplier(inside)
     starts = random_starts(normal.design, STARTS, way.rng, scaling.inverse(inside).hidden)
-    found = ascend(normal.design, normal.multiplier(scaling.inverse(inside)), starts, rng=way.rng, deadline=way.until(0.1))
+    found = ascend(
+        normal.design, normal.multiplier(scaling.inverse(inside)), starts, rng=way.rng, deadline=way.until(0.1)
+    )
     u = scaling.directions(found.U)
     height = np.linalg.norm(np.maximum(seen.problem.design.forward(u), 0).T @ lam, axis=1)
     length = np.linalg.norm(u[:-1] if mapped.radius else u, axis=0)
@@ -332,7 +334,10 @@ class Way:
         dual = min(self.certificate.dual, stages[-1].objective)
         known = {part.name: getattr(self.certificate, part.name) for part in fields(Certificate)}
         given = Judgement(
-            **{**known, "dual": dual}, stages=tuple(stages), decay=self.mapped.decay, seconds=time.monotonic() - self.began
+            **{**known, "dual": dual},
+            stages=tuple(stages),
+            decay=self.mapped.decay,
+            seconds=time.monotonic() - self.began,
         )
         return replace(given, status=status_of(given, self.interrupted))
 
