@@ -80,6 +80,8 @@ def test_objectives_are_what_the_options_say(data, tmp_path, suffix, biases):
     assert report["objective"] == pytest.approx(squares / 2 + 0.35 * penalised, rel=1e-10)
     assert report["best"] < report["objective"]
     assert report["bound"] <= report["best"]
+    assert report["verdict"].startswith("your network: ")
+    assert "improved" not in report["verdict"]
     assert sum(report["split"].values()) == pytest.approx(report["objective"] - report["bound"], rel=1e-9)
     if biases == "all":
         report = certified(path, data, "--alpha", 0.7, "--loss", "mse", *options)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DESCRIPTION = ("loss", "classes", "biases", "standardize")
 #: Which biases the libraries' usual penalties include, by the file's suffix.
 _BIASES = {".pt": "all", ".pth": "all", ".safetensors": "all", ".skops": "none"}
+#: How a verdict ends where there is something better, for users of Python.
+_HERE = "; here it is: .improved"
 
 
 def certify(path: str, data: str, **options: Any) -> JudgementReport:
@@ -215,15 +217,15 @@ class JudgementReport(Report):
     @property
     def sentence(self) -> str:
         """The verdict in one line."""
-        where = self.improved or "--improved FILE saves it"
-        return self.judgement.sentence.replace("here it is: .improved", f"here it is: {where}")
+        where = f"; here it is: {self.improved}" if self.improved else "; --improved FILE saves it"
+        return self.judgement.sentence.replace(_HERE, where)
 
     def content(self) -> dict[str, Any]:
         judgement = self.judgement
         return {
             **super().content(),
             "penalty": asdict(judgement.decay),
-            "verdict": self.sentence,
+            "verdict": judgement.sentence.removesuffix(_HERE),
             "best": judgement.best,
             "best_neurons": judgement.improved.width,
             "split": judgement.split,
@@ -253,5 +255,7 @@ def described(decay: WeightDecay) -> str:
     """The penalty in words."""
     factors = f"{decay.hidden:.4g}" if decay.hidden == decay.output else f"{decay.hidden:.4g} and {decay.output:.4g}"
     biases = {"hidden": decay.hidden_bias, "output": decay.output_bias}
-    words = [f"{name} {'penalised' if factor else 'free'}" for name, factor in biases.items() if factor is not None]
-    return f"{factors} / 2 |weights|^2; " + (f"biases: {', '.join(words)}" if words else "no biases")
+    words = {name: "penalised" if factor else "free" for name, factor in biases.items() if factor is not None}
+    alike = set(words.values())
+    parts = [f"biases {alike.pop()}"] if len(alike) == 1 else [f"{name} biases {word}" for name, word in words.items()]
+    return "; ".join([f"{factors} / 2 |weights|^2", ", ".join(parts) or "no biases"])
