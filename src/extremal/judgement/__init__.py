@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from extremal.certificate import Certificate, DualBound, Status, certify_on, relative_gap, stationarity
 from extremal.conventions import MappedProblem, WeightDecay
-from extremal.design import Array
 from extremal.gauge import GaugeBounds, GaugeStatus, check_limits, check_threads, compile_kernels
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.judgement.descent import EXPLORING, REFINING, balanced, globally, merged, stationary
@@ -18,7 +17,7 @@ from extremal.judgement.result import STAGES, Judgement, Stage
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.proving import SECONDS as PROOF_SECONDS
-from extremal.proving import with_proof_on
+from extremal.proving import plain_data, with_proof_on
 from extremal.training import FitResult, fit_problem
 
 __all__ = ["Judgement", "Stage", "certify_as_it_is", "judge"]
@@ -365,7 +364,7 @@ def proved(judgement: Judgement, way: Way, time_limit: float | None) -> Judgemen
         return replace(judgement, status=Status.INTERRUPTED if not judgement.status.proven else judgement.status)
     inside = way.mapped.inside(judgement.network)
     own = replace(best.proof, hidden=inside.hidden, output=inside.output, offset=inside.intercept)
-    proof = own.proved(plain(way.mapped), problem.loss.target)
+    proof = own.proved(plain_data(problem), problem.loss.target)
     first = replace(judgement.stages[0], objective=proof.primal)
     stages = [first]
     for stage in judgement.stages[1:]:
@@ -382,9 +381,3 @@ def proved(judgement: Judgement, way: Way, time_limit: float | None) -> Judgemen
         seconds=judgement.seconds + time.monotonic() - began,
     )
     return replace(stated, status=status_of(stated, False))
-
-
-def plain(mapped: MappedProblem) -> Array:
-    """X as the user knows it."""
-    X = mapped.design.dense()
-    return X[:, :-1] if mapped.column else X
