@@ -208,6 +208,22 @@ def test_whole_modules_of_pytorch(data, tmp_path):
     assert whole["objective"] == pytest.approx(float(expected), rel=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_class_that_does_not_occur(tmp_path):
+    from sklearn.neural_network import MLPClassifier
+    from skops.io import dump
+
+    model = MLPClassifier(hidden_layer_sizes=(4,), solver="lbfgs", alpha=0.3, random_state=0).fit(X, three)
+    dump(model, tmp_path / "model.skops")
+    few = three != "c"
+    path = write(tmp_path / "few.csv", ["a", "b", "kind"], [X[few, 0], X[few, 1], three[few]])
+    report = certified(tmp_path / "model.skops", path, "--beta", 0.3, "--biases", "all")
+    F = load(tmp_path / "model.skops").network.predict(X[few])
+    loss = (np.logaddexp.reduce(F, axis=1) - F[range(len(F)), np.searchsorted(["a", "b", "c"], three[few])]).sum()
+    penalty = sum(parts(load(tmp_path / "model.skops").network))
+    assert report["objective"] == pytest.approx(loss + 0.15 * penalty, rel=1e-10)
+
+
 def test_a_proof_of_a_plain_penalty(data, tmp_path):
     save(net(), tmp_path / "net.npz")
     proof = tmp_path / "proof.npz"

@@ -114,7 +114,7 @@ def _own(path: str, data: str, options: dict[str, Any]) -> Subject:
         raise ValueError(f"--{given[0]} is for models of other libraries; {Path(path).name} says it itself")
     model = Model.load(path)
     table = _table(data, options, [*model.features, options["target"] or model.target])
-    X, y = model.inputs(table), model.targets(table, options["target"])
+    X, y = model.inputs(table), _targets(model, table, options["target"])
     beta = options["beta"] or (options["alpha"] or model.alpha) * len(y)
     decay = WeightDecay(beta, beta, beta if model.network.bias else None, 0.0 if model.intercept else None)
     return Subject(table, model, X, y, decay, np.ones(len(y)), own=True)
@@ -150,7 +150,13 @@ def _foreign(path: str, data: str, options: dict[str, Any]) -> Subject:
         target_scale=units[1],
         classes=classes,
     )
-    return Subject(table, model, model.inputs(table), model.targets(table), decay, weight, own=False)
+    return Subject(table, model, model.inputs(table), _targets(model, table), decay, weight, own=False)
+
+
+def _targets(model: Model, table: Table, column: str | None = None) -> Array:
+    """The targets; a column for every class of the model if the last ones do not occur."""
+    y, classes = model.targets(table, column), model.network.n_outputs
+    return np.eye(classes)[y.astype(int)] if classes > 1 and y.max() + 1 < classes else y
 
 
 def _table(data: str, options: dict[str, Any], columns: list[str] | None = None) -> Table:
