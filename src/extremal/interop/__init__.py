@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from extremal.interop.imported import Imported
     from extremal.interop.onnx import from_onnx, to_onnx
     from extremal.interop.sklearn import to_sklearn
+    from extremal.interop.sklearn_judge import SklearnJudge
     from extremal.interop.understanding import as_imported
     from extremal.interop.units import Units
 
 _FILE_OF = {
     "Imported": "imported",
+    "SklearnJudge": "sklearn_judge",
     "Units": "units",
     "as_imported": "understanding",
     "from_arrays": "arrays",
@@ -33,6 +35,7 @@ _FILE_OF = {
 
 __all__ = [
     "Imported",
+    "SklearnJudge",
     "Units",
     "as_imported",
     "from_arrays",

@@ -11,7 +11,7 @@ import csv as tables
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 #: The costs of so many looks, of which the largest is expected of the next.
 RECENT = 3
+#: What is planned with of the budget: the rest is for looks that take longer than expected.
+CAUTION = 0.8
 #: Seconds of a search for a better bound: no shorter ones, and no longer ones.
 SHORTEST, LONGEST = 1.0, 30.0
 #: Only networks this close to the best known one promise a better bound.
@@ -146,7 +148,7 @@ class Accounts:
     @property
     def left(self) -> float:
         """Seconds that the judge may spend now."""
-        return self.share * self.training - self.judging
+        return CAUTION * self.share * self.training - self.judging
 
     def _elapsed(self) -> float:
         now = self.clock()
@@ -274,6 +276,12 @@ class LiveJudge(ABC):
         if look.objective <= standard.best * (1 + CLOSE):
             standard.improve(self._network(model), seconds)
 
+    def restart(self) -> None:
+        """Forget the run, for another one; open files go on."""
+        self.accounts = Accounts(self.accounts.share, self.accounts.clock)
+        self.standard, self._epoch = None, -1
+        self._looks, self._costs = [], deque(maxlen=RECENT)
+
     @property
     def history(self) -> tuple[Look, ...]:
         """All looks so far."""
@@ -347,7 +355,7 @@ def verdict_of(name: str, look: Look, standard: Standard) -> str:
     return f"{when} is {above} above the best possible {interval}"
 
 
-def draw(judges: list[LiveJudge], ax: Axes | None = None, *, against: str = "epochs") -> Axes:
+def draw(judges: Sequence[LiveJudge], ax: Axes | None = None, *, against: str = "epochs") -> Axes:
     """Several runs on one problem, racing to its optimum."""
     from extremal.plotting.race import plot_race
 

@@ -81,7 +81,7 @@ class Judge(LiveJudge):
         loss: nn.Module | Callable[..., Any] | str | None = None,
         name: str | None = None,
         tol: float = 1e-6,
-        time_limit: float | None = None,
+        time_limit: float | None = 30.0,
         budget: float = 0.05,
         every: int = 1,
         csv: str | os.PathLike[str] | None = None,
@@ -152,6 +152,7 @@ class Judge(LiveJudge):
     def _prepared(self, module: nn.Module) -> Standard:
         layers = self._layers_of(module)
         self._factors = self._penalty(layers)
+        self._belongs(layers, self._factors)
         self._bound = self._loss_for(layers).bind(self._y, layers.output.out_features)
         rows = self._X.reshape(len(self._X), -1).detach().cpu().double().numpy()
         return Standard.of(
@@ -170,10 +171,8 @@ class Judge(LiveJudge):
             return found
         if self._beta is not None:
             return WeightDecay(self._beta, self._beta, self._beta if has_hidden else None, 0.0 if has_output else None)
-        decay = self._decay
-        assert decay is not None
-        self._belongs(layers, decay)
-        return decay
+        assert self._decay is not None
+        return self._decay
 
     def _belongs(self, layers: Layers, decay: WeightDecay) -> None:
         """Refuse a module whose biases are not those that the weight decay speaks of, or of other shape."""
