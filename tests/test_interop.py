@@ -1,5 +1,7 @@
 """Networks of other libraries: the same function, and the same objective to the last digits."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -195,7 +197,7 @@ def test_state_dicts_in_npz_files(tmp_path):
     same(load(tmp_path / "net.npz").network, network)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt", ".onnx"])
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt", ".onnx", ".skops"])
 @pytest.mark.parametrize("content", [b"", b"nonsense that is no file of this kind"])
 def test_files_that_are_something_else(tmp_path, suffix, content):
     path = tmp_path / f"net{suffix}"
@@ -366,6 +368,34 @@ def test_exports_are_safe_for_skops():
     for model in models:
         rows = pandas.DataFrame(X, columns=["a", "b", "c"]) if hasattr(model, "feature_names_in_") else X
         np.testing.assert_array_equal(skops_trip(model).predict(rows), model.predict(rows))
+
+
+def test_our_estimators_in_files(tmp_path):
+    from skops.io import dump
+
+    trips = [lambda model: skops_trip(model, from_sklearn.TRUSTED), lambda model: pickle.loads(pickle.dumps(model))]
+    for task, kind in (("regression", extremal.ReLURegressor), ("classes", extremal.ReLUClassifier)):
+        X, y = data(task)
+        for model in (kind(alpha=0.1), kind(alpha=0.1).fit(X, y), copy.deepcopy(kind(alpha=0.1).fit(X, y))):
+            for trip in trips:
+                back = trip(model)
+                assert back.get_params() == model.get_params()
+                assert sorted(vars(back)) == sorted(vars(model))
+                if hasattr(model, "network_"):
+                    np.testing.assert_array_equal(back.predict(X), model.predict(X))
+                    assert str(back.result_) == str(model.result_)
+                    assert back.result_.history == model.result_.history
+                    assert back.certificate_ is back.result_.certificate
+        dump(model, tmp_path / "model.skops")
+        assert as_imported(tmp_path / "model.skops").objective(X, y) == as_imported(model).objective(X, y)
+
+
+def test_skops_files_of_strangers_are_refused(tmp_path):
+    from skops.io import dump
+
+    dump(Network.zero(2), tmp_path / "net.skops")
+    with pytest.raises(ValueError, match="load it with skops"):
+        load(tmp_path / "net.skops")
 
 
 def broken(task="regression", **settings):

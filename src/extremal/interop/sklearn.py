@@ -29,17 +29,12 @@ if TYPE_CHECKING:
     from extremal.design import Array
     from extremal.network import Network
 
-#: The types of Extremal in a saved ReLURegressor or ReLUClassifier, for `skops.io.load(path, trusted=TRUSTED)`.
+#: Extremal's estimators, for `skops.io.load(path, trusted=TRUSTED)`: all else in their files are arrays and numbers.
 TRUSTED = [
-    "extremal.certificate.Certificate",
-    "extremal.certificate.Status",
-    "extremal.gauge.bounds.GaugeBounds",
-    "extremal.gauge.bounds.GaugeStatus",
-    "extremal.network.Network",
-    "extremal.training.result.FitResult",
-    "extremal.training.result.Record",
-    *(f"extremal.estimators.single.ReLU{kind}" for kind in ("Regressor", "Classifier")),
-    *(f"extremal.estimators.cross_validated.ReLU{kind}CV" for kind in ("Regressor", "Classifier")),
+    "extremal.estimators.cross_validated.ReLUClassifierCV",
+    "extremal.estimators.cross_validated.ReLURegressorCV",
+    "extremal.estimators.single.ReLUClassifier",
+    "extremal.estimators.single.ReLURegressor",
 ]
 
 
