@@ -54,7 +54,7 @@ class Watch(LiveJudge):
 
 
 def closed(best=1.0, lower=1.0, tol=1e-6):
-    return Standard(None, None, best, lower, 0.0, tol)
+    return Standard(None, None, tol, None, best, lower)
 
 
 def module(c=1, m=8, bias=True, seed=0, dtype=torch.float64):

@@ -1,8 +1,8 @@
 """The live judge: how far from the best possible is the network that is being trained, epoch by epoch?
 
-Before training it asks `extremal.fit` once what the best possible is: a network and a proven lower bound. During
-training a look at the network costs about one prediction, and a look is taken only when all looks together cost no more
-than a share of the time that training itself took.
+Before training it asks `judgement.judge` what the best possible is: a network and a proven lower bound. During training
+a look at the network costs about one prediction, and a look is taken only when all looks together cost no more than a
+share of the time that training itself took.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from extremal.certificate import certify_on, relative_gap
+from extremal.certificate import relative_gap
 from extremal.conventions import MappedProblem
+from extremal.judgement import judge
 from extremal.network import Network
-from extremal.training import fit_problem
 
 if TYPE_CHECKING:
     import os
 
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
 Clock = Callable[[], float]
 #: The costs of so many looks, of which the largest is expected of the next.
@@ -78,32 +79,25 @@ class Standard:
 
     Attributes
     ----------
+    X : array of shape (n, d)
     mapped : MappedProblem
-        The training problem.
+        The training problem on X: its loss and its penalty.
+    tol : float
+        The relative gap between best and bound that is asked for.
     network : Network, optional
         Of the objective `best`, in the terms of the user; None where training itself has found a better one.
     best, lower : float
     seconds : float
         What it took to find them.
-    tol : float
-        The relative gap between them that was asked for.
     """
 
+    X: ArrayLike
     mapped: MappedProblem
-    network: Network | None
-    best: float
-    lower: float
-    seconds: float
-    tol: float
-
-    @classmethod
-    def of(cls, mapped: MappedProblem, *, tol: float = 1e-6, time_limit: float | None = None) -> Standard:
-        """From `extremal.fit`, its proof included."""
-        began = time.perf_counter()
-        result = fit_problem(mapped.problem, tol=tol, time_limit=time_limit)
-        network = mapped.outside(result.network)
-        _, lower = mapped.dual(result.certificate.lam, result.certificate.dual)
-        return cls(mapped, network, mapped.value(network), lower, time.perf_counter() - began, tol)
+    tol: float = 1e-6
+    network: Network | None = None
+    best: float = np.inf
+    lower: float = -np.inf
+    seconds: float = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -115,10 +109,24 @@ class Standard:
         if objective < self.best:
             self.best, self.network = objective, None
 
-    def improve(self, network: Network, seconds: float) -> None:
-        """Look for a better bound from the multiplier of a network, for about so many seconds."""
-        certificate = certify_on(self.mapped.problem, self.mapped.inside(network), tol=self.tol, time_limit=seconds)
-        self.lower = max(self.lower, self.mapped.dual(certificate.lam, certificate.dual)[1])
+    def search(self, network: Network, time_limit: float | None = None) -> Self:
+        """Look for a better network and a better bound, by `judge`, starting from a network of the user."""
+        began = time.perf_counter()
+        mapped = self.mapped
+        found = judge(
+            network,
+            self.X,
+            mapped.loss.target,
+            decay=mapped.decay,
+            loss=mapped.loss,
+            tol=self.tol,
+            time_limit=time_limit,
+        )
+        if found.best < self.best:
+            self.best, self.network = found.best, found.improved
+        self.lower = max(self.lower, found.dual)
+        self.seconds += time.perf_counter() - began
+        return self
 
 
 class Accounts:
@@ -274,7 +282,7 @@ class LiveJudge(ABC):
         if standard is None or not standard.is_open or seconds < SHORTEST or not np.isfinite(look.objective):
             return
         if look.objective <= standard.best * (1 + CLOSE):
-            standard.improve(self._network(model), seconds)
+            standard.search(self._network(model), seconds)
 
     def restart(self) -> None:
         """Forget the run, for another one; open files go on."""

@@ -36,7 +36,7 @@ class SklearnJudge(LiveJudge):
     X, y, sample_weight : arrays, optional
         The training data. As a callback it takes those that the estimator was given.
     tol, time_limit : float
-        For `extremal.fit`, before the first look.
+        Of the search for the best possible before the first look: a relative gap, and seconds (12 by default).
     options
         name, budget, every, csv, log_dir and clock, see `LiveJudge`.
 
@@ -57,7 +57,7 @@ class SklearnJudge(LiveJudge):
         sample_weight: ArrayLike | None = None,
         *,
         tol: float = 1e-6,
-        time_limit: float | None = 30.0,
+        time_limit: float | None = None,
         **options: Any,
     ) -> None:
         if (X is None) != (y is None):
@@ -175,7 +175,8 @@ class SklearnJudge(LiveJudge):
         if decay is None or found.loss is None:
             raise ValueError(f"the objective of {found.source} is not known")
         loss = bind(found.loss, targets, found.sample_weight(n, self._weight))
-        return Standard.of(decay.problem(self._X, targets, loss=loss), tol=self._tol, time_limit=self._time_limit)
+        standard = Standard(self._X, decay.problem(self._X, targets, loss=loss), self._tol)
+        return standard.search(found.network, self._time_limit)
 
     def _objective(self, model: Any) -> float:
         parts = [*model.coefs_, *model.intercepts_] if hasattr(model, "coefs_") else []

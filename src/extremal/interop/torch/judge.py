@@ -28,7 +28,7 @@ BLOCK = 1 << 22
 class Judge(LiveJudge):
     """Watches a two-layer ReLU module train: objective, proven lower bound and gap, for <= 5 % of the training time.
 
-    Call it with the module once before training, which is when it looks for the best possible (`extremal.fit`), and
+    Call it with the module once before training, which is when it looks for the best possible, and
     after every epoch:
 
         judge = Judge(X, y, loss=loss, optimizer=optimizer, csv="run.csv")
@@ -56,7 +56,7 @@ class Judge(LiveJudge):
     name : str, optional
         Of the run; by default that of the optimiser.
     tol, time_limit : float
-        For `extremal.fit`, before training.
+        Of the search for the best possible before training: a relative gap, and seconds (12 by default).
     budget, every, csv, log_dir, clock
         See `LiveJudge`: 0.05, 1, None, None.
 
@@ -81,7 +81,7 @@ class Judge(LiveJudge):
         loss: nn.Module | Callable[..., Any] | str | None = None,
         name: str | None = None,
         tol: float = 1e-6,
-        time_limit: float | None = 30.0,
+        time_limit: float | None = None,
         budget: float = 0.05,
         every: int = 1,
         csv: str | os.PathLike[str] | None = None,
@@ -155,9 +155,8 @@ class Judge(LiveJudge):
         self._belongs(layers, self._factors)
         self._bound = self._loss_for(layers).bind(self._y, layers.output.out_features)
         rows = self._X.reshape(len(self._X), -1).detach().cpu().double().numpy()
-        return Standard.of(
-            self._factors.problem(rows, self._y, loss=self._bound), tol=self._tol, time_limit=self._time_limit
-        )
+        mapped = self._factors.problem(rows, self._y, loss=self._bound)
+        return Standard(rows, mapped, self._tol).search(layers.network(), self._time_limit)
 
     def _penalty(self, layers: Layers) -> WeightDecay:
         has_hidden, has_output = layers.biases

@@ -62,7 +62,7 @@ def race(
     epochs: int = 200,
     batch_size: int | None = None,
     random_state: int = 0,
-    time_limit: float | None = 30.0,
+    time_limit: float | None = None,
 ) -> Race:
     """Train one network with several optimisers from the same start, each watched by a `Judge`.
 
@@ -89,7 +89,7 @@ def race(
     random_state : int
         Of the start and the batches.
     time_limit : float, optional
-        Seconds for the search for the best possible, before the start.
+        Seconds for the search for the best possible, before the start; 12 by default.
 
     Returns
     -------
