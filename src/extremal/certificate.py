@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from extremal.design import Array, Design
+from extremal.design import Array
 from extremal.gauge import check_threads, compile_kernels
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
@@ -145,7 +145,7 @@ class Certificate:
             raise ValueError(
                 "this certificate has no proof; get one with certify(..., proof=True) or fit(..., proof=True)"
             )
-        arrays = self._arrays()
+        arrays: dict[str, Any] = self._arrays()
         if proof and self.proof is not None:
             arrays |= self.proof.named_arrays()
         with open(path, "wb") as file:

@@ -89,9 +89,10 @@ class WeightDecay:
     def penalty(self, network: Network) -> float:
         """1/2 (hidden |W|_F^2 + hidden_bias |b|^2 + output |A|_F^2 + output_bias |c|^2)."""
         W, b = _weights_and_bias(network)
-        parts = ((self.hidden, W), (self.hidden_bias, b), (self.output, network.output))
-        parts = (*parts, (self.output_bias, network.intercept))
-        return 0.5 * float(sum(factor * float(np.vdot(part, part)) for factor, part in parts if factor))
+        parts = (W, b, network.output, network.intercept)
+        factors = (self.hidden, self.hidden_bias, self.output, self.output_bias)
+        squares = (float(np.vdot(part, part)) for part in parts)
+        return 0.5 * sum((factor or 0.0) * square for factor, square in zip(factors, squares, strict=True))
 
     def balance(self, network: Network) -> Network:
         """The same function at the least penalty that scaling its neurons can reach; dead neurons go.

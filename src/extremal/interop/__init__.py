@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from extremal.interop.arrays import from_arrays, from_state_dict, to_state_dict
     from extremal.interop.files import load, save
     from extremal.interop.imported import Imported
+    from extremal.interop.judging import certify
     from extremal.interop.onnx import from_onnx, to_onnx
     from extremal.interop.sklearn import to_sklearn
     from extremal.interop.sklearn_judge import SklearnJudge
@@ -23,6 +24,7 @@ _FILE_OF = {
     "SklearnJudge": "sklearn_judge",
     "Units": "units",
     "as_imported": "understanding",
+    "certify": "judging",
     "from_arrays": "arrays",
     "from_onnx": "onnx",
     "from_state_dict": "arrays",
@@ -38,6 +40,7 @@ __all__ = [
     "SklearnJudge",
     "Units",
     "as_imported",
+    "certify",
     "from_arrays",
     "from_onnx",
     "from_state_dict",

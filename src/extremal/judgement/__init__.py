@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from extremal.certificate import Certificate, DualBound, Status, certify_on, relative_gap, stationarity
 from extremal.conventions import MappedProblem, WeightDecay
-from extremal.design import Array
 from extremal.gauge import GaugeBounds, GaugeStatus, check_limits, check_threads, compile_kernels
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.judgement.descent import EXPLORING, REFINING, balanced, globally, merged, stationary
@@ -18,7 +17,7 @@ from extremal.judgement.result import STAGES, Judgement, Stage
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.proving import SECONDS as PROOF_SECONDS
-from extremal.proving import with_proof_on
+from extremal.proving import plain_data, with_proof_on
 from extremal.training import FitResult, fit_problem
 
 __all__ = ["Judgement", "Stage", "certify_as_it_is", "judge"]
@@ -182,7 +181,9 @@ def own_terms(mapped: MappedProblem, network: Network, tol: float, way: Way) -> 
     normal, scaling = seen.problem.normalised()
     lam = seen.problem.multiplier(inside)
     starts = random_starts(normal.design, STARTS, way.rng, scaling.inverse(inside).hidden)
-    found = ascend(normal.design, normal.multiplier(scaling.inverse(inside)), starts, rng=way.rng, deadline=way.until(0.1))
+    found = ascend(
+        normal.design, normal.multiplier(scaling.inverse(inside)), starts, rng=way.rng, deadline=way.until(0.1)
+    )
     u = scaling.directions(found.U)
     height = np.linalg.norm(np.maximum(seen.problem.design.forward(u), 0).T @ lam, axis=1)
     length = np.linalg.norm(u[:-1] if mapped.radius else u, axis=0)
@@ -332,7 +333,10 @@ class Way:
         dual = min(self.certificate.dual, stages[-1].objective)
         known = {part.name: getattr(self.certificate, part.name) for part in fields(Certificate)}
         given = Judgement(
-            **{**known, "dual": dual}, stages=tuple(stages), decay=self.mapped.decay, seconds=time.monotonic() - self.began
+            **{**known, "dual": dual},
+            stages=tuple(stages),
+            decay=self.mapped.decay,
+            seconds=time.monotonic() - self.began,
         )
         return replace(given, status=status_of(given, self.interrupted))
 
@@ -360,7 +364,7 @@ def proved(judgement: Judgement, way: Way, time_limit: float | None) -> Judgemen
         return replace(judgement, status=Status.INTERRUPTED if not judgement.status.proven else judgement.status)
     inside = way.mapped.inside(judgement.network)
     own = replace(best.proof, hidden=inside.hidden, output=inside.output, offset=inside.intercept)
-    proof = own.proved(plain(way.mapped), problem.loss.target)
+    proof = own.proved(plain_data(problem), problem.loss.target)
     first = replace(judgement.stages[0], objective=proof.primal)
     stages = [first]
     for stage in judgement.stages[1:]:
@@ -377,9 +381,3 @@ def proved(judgement: Judgement, way: Way, time_limit: float | None) -> Judgemen
         seconds=judgement.seconds + time.monotonic() - began,
     )
     return replace(stated, status=status_of(stated, False))
-
-
-def plain(mapped: MappedProblem) -> Array:
-    """X as the user knows it."""
-    X = mapped.design.dense()
-    return X[:, :-1] if mapped.column else X

@@ -22,8 +22,8 @@ ITERATIONS = 500
 #: Levels of smoothing so fine that no pricing belongs to them.
 FINE_LEVELS = tuple(delta for delta in LEVELS if delta < FINEST_PRICED)
 #: The column of a free hidden bias, in units of the longest row: while exploring, and then for the last digits. The
-#: first shows the data best; with the last the penalty of the neurons is too high by 1/1800 at the most, and the network
-#: where that is least is one of the right objective up to the square of it.
+#: first shows the data best; with the last the penalty of the neurons is too high by 1/1800 at the most, and the
+#: objective of the network where that is least by the square of it.
 EXPLORING, REFINING = 1.0, (10.0, 30.0)
 
 

@@ -120,12 +120,12 @@ class Judgement(Certificate):
         return "\n".join(
             [
                 self.sentence,
-                f"penalty                    {self.decay}",
+                f"judged on                  the {self.loss} loss + {self.decay}",
                 f"objective of the network   {self.primal:.10g}",
                 f"better network             {better}",
                 f"best objective found       {self.best:.10g}",
                 f"no network can be below    {self.dual:.10g}",
-                f"relative gap               {self.gap:.2e} (of the best found: {relative_gap(self.best, self.dual):.2e})",
+                f"relative gap               {self.gap:.2e}, of the best found {relative_gap(self.best, self.dual):.2e}",
                 "where the gap comes from",
                 *rows,
                 f"stationarity               {self.stationarity:.1e}",
