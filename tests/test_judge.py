@@ -282,11 +282,10 @@ class TestTorch:
         net = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 1)).double()
         judge(net)
         before = judge.standard.lower
-        exact = extremal.fit(rows, y, beta=1.0, intercept=True, time_limit=10)
+        exact = extremal.fit(rows, y, beta=1.0, intercept=True, time_limit=3)
         near = to_torch(exact.network, bias=True)
-        for _ in range(3):
-            clock.now += 100.0
-            judge(near)
+        clock.now += 100.0
+        judge(near)
         assert judge.standard.lower > before
         assert judge.standard.lower <= exact.certificate.primal * (1 + 1e-9)
         assert judge.standard.lower >= 0.95 * exact.certificate.dual

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 #: The costs of so many looks, of which the largest is expected of the next.
 RECENT = 3
-#: What is planned with of the budget: the rest is for looks that take longer than expected.
-CAUTION = 0.8
+#: What is planned with of the budget: the rest is for looks that take longer than expected, and for what the clock does
+#: not see, epochs that run a little slower after a look because it has used their caches (benchmarks/judge.py).
+CAUTION = 0.6
 #: Seconds of a search for a better bound: no shorter ones, and no longer ones.
 SHORTEST, LONGEST = 1.0, 30.0
 #: Only networks this close to the best known one promise a better bound.
@@ -369,16 +370,16 @@ def draw(judges: Sequence[LiveJudge], ax: Axes | None = None, *, against: str = 
 
     if against not in ("epochs", "seconds"):
         raise ValueError(f"against must be 'epochs' or 'seconds', not {against!r}")
-    seen = [judge for judge in judges if judge.standard is not None]
+    seen = [one for one in judges if one.standard is not None]
     if not seen:
         raise ValueError("nothing was judged yet: call the judges while their networks train")
-    standards = [judge.standard for judge in seen if judge.standard is not None]
+    standards = [one.standard for one in seen if one.standard is not None]
     runs = {}
-    for k, judge in enumerate(seen):
-        name = judge.name or f"run {k + 1}"
+    for k, one in enumerate(seen):
+        name = one.name or f"run {k + 1}"
         name = f"{name} ({k + 1})" if name in runs else name
-        place = [look.epoch if against == "epochs" else look.seconds for look in judge.history]
-        runs[name] = (place, [look.objective for look in judge.history])
+        place = [look.epoch if against == "epochs" else look.seconds for look in one.history]
+        runs[name] = (place, [look.objective for look in one.history])
     return plot_race(
         runs,
         lower=max(standard.lower for standard in standards),

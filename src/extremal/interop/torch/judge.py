@@ -28,8 +28,7 @@ BLOCK = 1 << 22
 class Judge(LiveJudge):
     """Watches a two-layer ReLU module train: objective, proven lower bound and gap, for <= 5 % of the training time.
 
-    Call it with the module once before training, which is when it looks for the best possible, and
-    after every epoch:
+    Call it with the module once before training, which is when it looks for the best possible, and after every epoch:
 
         judge = Judge(X, y, loss=loss, optimizer=optimizer, csv="run.csv")
         judge(module)
