@@ -3,7 +3,7 @@
     python benchmarks/judge.py [--epochs-for SECONDS]
 
 Two copies of every training take turns, blocks of epochs with and without the judge in alternation, so that whatever
-else the machine does hits both alike. What is searched for before training is not in the times; the table gives it beside.
+else the machine does hits both alike. The search before training is not in the times; the table gives it beside.
 """
 
 from __future__ import annotations

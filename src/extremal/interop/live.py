@@ -133,8 +133,8 @@ class Standard:
 class Accounts:
     """Whose time it is: training's, or the judge's. The latter stays below a share of the former."""
 
-    def __init__(self, share: float, clock: Clock) -> None:
-        if not 0 < share < np.inf:
+    def __init__(self, share: float | None, clock: Clock) -> None:
+        if share is not None and not 0 < share < np.inf:
             raise ValueError(f"budget must be a positive share of the training time, such as 0.05; not {share!r}")
         self.share, self.clock = share, clock
         self.training = self.judging = 0.0
@@ -157,6 +157,8 @@ class Accounts:
     @property
     def left(self) -> float:
         """Seconds that the judge may spend now."""
+        if self.share is None:
+            return np.inf
         return CAUTION * self.share * self.training - self.judging
 
     def _elapsed(self) -> float:
@@ -175,9 +177,10 @@ class LiveJudge(ABC):
     ----------
     name : str
         Of the run, for its verdict and pictures.
-    budget : float
+    budget : float or None
         The share of the training time that may go into looks, on average. The first look, and the search for the best
-        possible before it, are not counted: they come before training.
+        possible before it, are not counted: they come before training. None: a look after every epoch, whatever it
+        costs. Longer trainings leave time for better bounds, which is used.
     every : int
         Epochs between two looks, at the least.
     csv : path, optional
@@ -192,7 +195,7 @@ class LiveJudge(ABC):
         self,
         *,
         name: str = "",
-        budget: float = 0.05,
+        budget: float | None = 0.05,
         every: int = 1,
         csv: str | os.PathLike[str] | None = None,
         log_dir: str | os.PathLike[str] | None = None,
@@ -280,7 +283,13 @@ class LiveJudge(ABC):
         """Spend what the looks leave of the budget on a better bound, if there is one to be had."""
         standard, look = self.standard, self._looks[-1]
         seconds = min(0.5 * self.accounts.left, LONGEST)
-        if standard is None or not standard.is_open or seconds < SHORTEST or not np.isfinite(look.objective):
+        if (
+            self.accounts.share is None
+            or standard is None
+            or not standard.is_open
+            or seconds < SHORTEST
+            or not np.isfinite(look.objective)
+        ):
             return
         if look.objective <= standard.best * (1 + CLOSE):
             standard.search(self._network(model), seconds)
@@ -349,7 +358,8 @@ def verdict_of(name: str, look: Look, standard: Standard) -> str:
     """How far a network is from the best possible, in a sentence."""
     when = f"after {look.epoch} epoch{'' if look.epoch == 1 else 's'} {name}"
     low, high = standard.lower, standard.best
-    interval = f"({low:.6g} .. {high:.6g})"
+    ends = dict.fromkeys((f"{low:.6g}", f"{high:.6g}"))
+    interval = f"({' .. '.join(ends)})"
     if not np.isfinite(look.objective):
         return f"{when} has diverged; the best possible is {interval}"
     if relative_gap(look.objective, low) <= standard.tol:

@@ -81,7 +81,7 @@ class Judge(LiveJudge):
         name: str | None = None,
         tol: float = 1e-6,
         time_limit: float | None = None,
-        budget: float = 0.05,
+        budget: float | None = 0.05,
         every: int = 1,
         csv: str | os.PathLike[str] | None = None,
         log_dir: str | os.PathLike[str] | None = None,

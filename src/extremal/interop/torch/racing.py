@@ -66,7 +66,8 @@ def race(
 ) -> Race:
     """Train one network with several optimisers from the same start, each watched by a `Judge`.
 
-    All of them minimise loss + beta/2 |theta|^2, the penalty as a part of the loss; the output bias is free.
+    All of them minimise loss + beta/2 |theta|^2, the penalty as a part of the loss; the output bias is free. There is a
+    look after every epoch, and its time is not counted as theirs.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def race(
         if judges:
             judge = judges[0].rival(name)
         else:
-            judge = Judge(rows, targets, beta=beta, loss=loss, name=name, time_limit=time_limit)
+            judge = Judge(rows, targets, beta=beta, loss=loss, name=name, time_limit=time_limit, budget=None)
         _run(module, make(module.parameters()), judge, (rows, targets, loss, beta), epochs, batch_size, random_state)
         judges.append(judge)
         modules.append(module)
