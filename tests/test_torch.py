@@ -1,6 +1,8 @@
 """PyTorch: the same function there and back, and the objective that its loss and its optimiser define."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -386,3 +388,18 @@ class TestObjectives:
         assert loss_of(nn.CrossEntropyLoss(), 4).bind(y, 4).shape == (4, 4)
         with pytest.raises(ValueError, match="class numbers up to 5"):
             loss_of(nn.CrossEntropyLoss(), 4).bind(np.array([0, 5]), 4)
+
+
+def test_without_pytorch_the_error_names_the_extra(monkeypatch):
+    from extremal.interop.torch import Judge
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for call in (lambda: to_torch(extremal.Network.zero(2)), lambda: Judge(np.ones((2, 2)), np.ones(2), beta=1.0)):
+        with pytest.raises(ImportError, match=r"extremal\[torch\]"):
+            call()
+
+
+def test_importing_the_interop_imports_no_torch():
+    code = "import sys, extremal.interop.torch, extremal.interop; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
