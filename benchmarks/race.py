@@ -136,15 +136,17 @@ def measured(options: argparse.Namespace) -> Iterator[Entry]:
     began = time.monotonic()
     jobs = [(name, fraction) for name in options.problems for fraction in options.fractions]
 
-    def run(job: tuple[str, float]) -> Entry | MissingData:
+    def run(job: tuple[str, float]) -> Entry | str:
         try:
             return race(*job, options.peers, options)
         except MissingData as error:
-            return error
+            return f"{job[0]}: not run: {error}"
+        except TookTooLong:
+            return f"{job[0]}, {job[1]:g} beta_max: stopped long after its time"
 
     with ThreadPoolExecutor(options.jobs) as pool:
         for done, answer in enumerate(pool.map(run, jobs), start=1):
-            what = f"not run: {answer}" if isinstance(answer, MissingData) else answer.title
+            what = answer if isinstance(answer, str) else answer.title
             print(f"[{done} of {len(jobs)}, {time.monotonic() - began:.0f} s] {what}", file=sys.stderr, flush=True)
             if isinstance(answer, Entry):
                 yield answer
