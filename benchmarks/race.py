@@ -114,6 +114,7 @@ def baselines(split: Split) -> dict[str, float]:
 def race(name: str, fraction: float, peers: Sequence[str], options: argparse.Namespace) -> Entry:
     """One problem, every method in a process of its own."""
     folder, seconds = options.data, options.seconds
+    REAL[name](folder)  # raises what is missing here
     b = in_own_process(120, penalty, name, fraction, folder)
     entry = in_own_process(
         4 * seconds + 2 * options.proof + 120, our_entry, name, fraction, b, seconds, options.proof, folder

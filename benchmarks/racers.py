@@ -75,7 +75,7 @@ class Watch:
         now = self.elapsed()
         self.due = max(self.due, PACE * now)
         try:
-            seen = network()
+            seen = network().balance()  # a copy: the weights themselves go on changing
             value = self.problem.objective(seen)
         except ValueError as error:  # weights that are not finite
             raise TimeIsUp from error

@@ -132,6 +132,18 @@ def test_evaluation_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch.best == pytest.approx(0.5)  # standardised targets: half their variance
 
 
+def test_the_network_seen_is_kept_as_it_was() -> None:
+    """Weights that change in place afterwards, as an optimiser's do, change nothing."""
+    racers, problems = importlib.import_module("racers"), importlib.import_module("problems")
+    problem = problems.Problem("tiny", *problems.teacher(10, 2), 0.1)
+    watch = racers.Watch(problem, 10.0)
+    hidden, output = np.array([[0.1], [0.2]]), np.array([[0.3]])
+    watch.evaluate(lambda: Network(hidden, output))
+    hidden *= 100
+    output *= -1
+    assert problem.objective(watch.network) == watch.best
+
+
 def test_weights_that_diverge_end_a_run() -> None:
     racers, problems = importlib.import_module("racers"), importlib.import_module("problems")
     problem = problems.Problem("tiny", *problems.teacher(10, 2), 0.1)
