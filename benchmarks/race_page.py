@@ -182,11 +182,13 @@ def verdicts(entries: Sequence[Entry]) -> Iterator[str]:
     lost = [name for name in names if all(ours_minus(e, linear_score) < POINT for e in entries if e.problem == name)]
     if lost:
         yield f"No penalty tried makes the best network better than the linear model on: {', '.join(lost)}."
-    fewest = min(entries, key=lambda entry: entry.n_test)
-    yield (
-        f"One row is worth {1 / fewest.n_test:.3f} of accuracy on the smallest test part ({fewest.problem}, "
-        f"{fewest.n_test} rows), so small differences mean little."
-    )
+    labelled = [entry for entry in entries if entry.classes]
+    if labelled:
+        fewest = min(labelled, key=lambda entry: entry.n_test)
+        yield (
+            f"One row is worth {1 / fewest.n_test:.3f} of accuracy on the smallest test part of two classes "
+            f"({fewest.problem}, {fewest.n_test} rows), so small differences mean little."
+        )
 
 
 # --- settings -----------------------------------------------------------------------------------------------
