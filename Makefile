@@ -13,7 +13,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:
 	@echo "make demo    fit real data, print the tables, draw pictures into out/"
 	@echo "make test    ruff, mypy, lint-imports and pytest"
-	@echo "make bench   the table against PyTorch, scikit-learn, CVXPY and pyscnn (BENCH=--help shows its options)"
+	@echo "make bench   all benchmarks and their pages in docs/benchmarks, some hours; BENCH=--quick: some minutes (BENCH=--help)"
 	@echo "make clean   remove what the others made, except $(VENV); make distclean removes that too"
 
 demo: $(VENV)/.installed
@@ -27,7 +27,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python benchmarks/fit.py $(BENCH)
+	$(BIN)/python benchmarks/all.py $(BENCH)
 
 clean:
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -46,8 +46,9 @@ $(VENV)/.installed-test: pyproject.toml $(BIN)/pip
 	@$(PIP) install --editable ".[test]" && touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: pyproject.toml $(BIN)/pip
-	@echo "Installing extremal with PyTorch and CVXPY for the benchmarks ..."
-	@$(PIP) install --editable ".[bench]" && touch $@ $(VENV)/.installed
+	@echo "Installing extremal with PyTorch, CVXPY and pyscnn for the benchmarks ..."
+	@$(PIP) install --editable ".[bench]"
+	@$(PIP) install --no-deps pyscnn linalg_backends opt_einsum tqdm && touch $@ $(VENV)/.installed
 
 $(BIN)/pip:
 	@found=; seen=; \

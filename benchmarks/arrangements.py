@@ -23,6 +23,7 @@ from scipy.optimize import linprog
 from threadpoolctl import threadpool_limits
 
 import extremal
+from report import machine
 
 Array = NDArray[np.float64]
 
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=20.0, help="CPU seconds for one run of the linear programs")
     parser.add_argument("--draws", type=int, default=10**6, help="Gaussian directions")
     options = parser.parse_args()
+    print(machine(), flush=True)
     with threadpool_limits(1):
         for text in lines(options.budget, options.draws):
             print(text, flush=True)

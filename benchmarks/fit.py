@@ -14,20 +14,18 @@ CSV files with a header line and the target in the last column.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import multiprocessing
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 import extremal
 from peers import PEERS, Answer, NotApplicable, cpu_clock
 from problems import DATA, MissingData, Problem, load, teacher
+from processes import in_own_process
+from report import machine
 
 MAIN = ("synthetic", "teacher", "diabetes", "breast_cancer", "ionosphere", "concrete", "digits")
 PENALTIES = (1e-2, 1e-3)
@@ -73,17 +71,6 @@ def fit_ours(problem: Problem, limit: float) -> Ours:
 
 def run_peer(problem: Problem, name: str) -> Answer:
     return PEERS[name][1](problem)
-
-
-def on_one_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    with threadpool_limits(1):
-        return function(*arguments)
-
-
-def in_own_process(limit: float, function: Callable[..., Any], *arguments: Any) -> Any:
-    """function(*arguments) in a fresh process that is stopped at the limit, sharing nothing."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply_async(on_one_thread, (function, *arguments)).get(timeout=limit)
 
 
 def peer_row(problem: Problem, name: str, limit: float) -> Row:
@@ -140,27 +127,9 @@ def table(problem: Problem, rows: Sequence[Row]) -> str:
     return f"### {problem}\n\n" + "\n".join(lines) + "\n"
 
 
-def heading() -> str:
-    """What ran: versions and the kind of machine."""
-    packages = ("extremal", "numpy", "scikit-learn", "torch", "cvxpy", "clarabel", "pyscnn")
-    versions = ", ".join(f"{name} {version}" for name in packages if (version := _version(name)))
-    return (
-        "# Two-layer ReLU networks: 1/(2n) |f(X) - y|^2 + b sum |w_j| |a_j|\n\n"
-        f"One thread, {platform.system()} {platform.machine()}; "
-        f"Python {platform.python_version()}, {versions}.\n"
-    )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def sections(names: Sequence[str], peers: Sequence[str], folder: Path, limit: float) -> Iterator[str]:
     """The benchmark, piece by piece, so that it can be read while it runs."""
-    yield heading()
+    yield machine()
     for name in names:
         for b in PENALTIES:
             try:

@@ -10,8 +10,6 @@ call of a process, which loads compiled code, is not counted. The data are those
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +24,8 @@ from extremal.closed_forms import orthogonal_max_margin
 from extremal.datasets import gaussian_labels, linearly_separable, orthogonally_separable, spiral, xor
 from flow_descent import rhs
 from flow_statistics import alignment, statistics
-from flow_tables import seconds_of, table, warm
+from flow_timing import seconds_of, warm
+from report import machine, table
 
 FAMILIES = {"gaussian": gaussian_labels, "xor": xor, "spiral": spiral, "linear": linearly_separable}
 INDEFINITE = (Verdict.NOT_CONVERGED, Verdict.POLISH_FAILED, Verdict.UNDECIDED)
@@ -172,27 +171,15 @@ def digits_row(plus: tuple[int, ...], minus: tuple[int, ...], n: int | None, m: 
 
 # --- all of it ----------------------------------------------------------------------------------------------
 
-PARTS: dict[str, Callable[[bool, Path | None], Iterator[str]]] = {
-    "orthogonal": orthogonal,
-    "verdicts": verdicts,
-    "rhs": rhs,
-    "digits": digits,
-    "alignment": alignment,
-    "statistics": statistics,
+#: The parts by name, with their titles.
+PARTS: dict[str, tuple[str, Callable[[bool, Path | None], Iterator[str]]]] = {
+    "orthogonal": ("Orthogonally separable data, against the closed form", orthogonal),
+    "verdicts": ("Verdicts on small data", verdicts),
+    "rhs": ("Right-hand sides to a gap of 1e-6", rhs),
+    "digits": ("Digits", digits),
+    "alignment": ("Alignment", alignment),
+    "statistics": ("How often the flow ends globally", statistics),
 }
-
-
-def heading() -> str:
-    packages = ("extremal", "numpy", "scipy", "numba", "torch")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages if _installed(name))
-    return f"One thread, {platform.system()} {platform.machine()}; Python {platform.python_version()}, {versions}.\n"
-
-
-def _installed(package: str) -> bool:
-    try:
-        return bool(importlib.metadata.version(package))
-    except importlib.metadata.PackageNotFoundError:
-        return False
 
 
 def main() -> None:
@@ -202,12 +189,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few seeds: minutes instead of an hour")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures of alignment and statistics")
     options = parser.parse_args()
-    print(heading(), flush=True)
+    print(machine(), flush=True)
     with threadpool_limits(1):
         warm()
         for name in options.parts:
-            print(f"### {name}\n", flush=True)
-            for section in PARTS[name](options.quick, options.pictures):
+            title, part = PARTS[name]
+            print(f"### {title}\n", flush=True)
+            for section in part(options.quick, options.pictures):
                 print(section, flush=True)
 
 

@@ -15,7 +15,8 @@ from extremal.design import Design
 from extremal.flow.discrete import SPACING, descend
 from extremal.flow.state import State, random_start
 from extremal.flow.trajectory import Recorder
-from flow_tables import seconds_of, table
+from flow_timing import seconds_of
+from report import table
 
 GAP = 1e-6
 SCALE = 1e-3

@@ -19,7 +19,8 @@ from extremal.datasets import gaussian_labels, linearly_separable, orthogonally_
 from extremal.flow.integrate import Flow
 from extremal.flow.state import random_start
 from extremal.flow.trajectory import Recorder
-from flow_tables import table, warm
+from flow_timing import warm
+from report import table
 
 FAMILIES = {
     "orthogonal": orthogonally_separable,

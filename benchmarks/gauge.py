@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 import extremal
 from problems import DATA, Array, MissingData, teacher
+from report import machine
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the CSV files")
     options = parser.parse_args()
+    print(machine(), flush=True)
     with threadpool_limits(1):
         for line in lines(options.data):
             print(line, flush=True)

@@ -27,6 +27,7 @@ from extremal.gauge.ascent import ascend, random_starts
 from extremal.gauge.search import upper_bounds
 from extremal.gauge.several import several_bound
 from problems import Array, standardise, with_ones
+from report import machine
 
 SHAPES = (
     (20, 3, 2), (50, 10, 2), (100, 20, 2), (30, 5, 3), (50, 10, 3), (100, 10, 3), (20, 5, 10), (40, 10, 10),
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="wall seconds for a search")
     parser.add_argument("--only", default="", help="the name of the data")
     options = parser.parse_args()
+    print(machine(), flush=True)
     compile_kernels()
     print("| data | X | c | frame | s | root | s | search | s | gauge | s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")

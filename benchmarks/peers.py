@@ -94,27 +94,74 @@ def torch_adam(problem: Problem) -> Answer:
     return _torch_restarts(problem, train)
 
 
-def _torch_restarts(problem: Problem, train: Callable[..., None]) -> Answer:
+class TorchModel:
+    """A network of 200 neurons in PyTorch's default initialisation, float64, with the objective as its loss."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        import torch
+
+        torch.manual_seed(seed)
+        self.X, self.y, self.b = torch.tensor(problem.X), torch.tensor(problem.y), problem.b
+        self.W = torch.nn.Linear(self.X.shape[1], WIDTH, bias=False, dtype=self.X.dtype).weight
+        self.a = torch.nn.Linear(WIDTH, 1, bias=False, dtype=self.X.dtype).weight
+
+    @property
+    def parameters(self) -> list[Any]:
+        return [self.W, self.a]
+
+    def loss(self, rows: Any = slice(None)) -> Any:
+        """The objective, or its estimate from some rows."""
+        import torch
+
+        residual = torch.relu(self.X[rows] @ self.W.T) @ self.a[0] - self.y[rows]
+        penalty = self.W.square().sum() + self.a.square().sum()
+        return 0.5 * residual.square().mean() + 0.5 * self.b * penalty
+
+    def network(self) -> Network:
+        return Network(self.W.detach().numpy().T, self.a.detach().numpy().T)
+
+
+def warm_torch() -> None:
+    """One thread, and what PyTorch imports at the first step."""
     import torch
 
     torch.set_num_threads(1)
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)]).step()  # what PyTorch imports at the first step
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)]).step()
+
+
+def _torch_restarts(problem: Problem, train: Callable[..., None]) -> Answer:
+    warm_torch()
     start = cpu_clock()
-    X, y = torch.tensor(problem.X), torch.tensor(problem.y)
     networks = []
     for seed in range(RESTARTS):
-        torch.manual_seed(seed)
-        hidden = torch.nn.Linear(X.shape[1], WIDTH, bias=False, dtype=X.dtype)
-        output = torch.nn.Linear(WIDTH, 1, bias=False, dtype=X.dtype)
-        W, a = hidden.weight, output.weight
-
-        def loss(W: Any = W, a: Any = a) -> Any:
-            residual = torch.relu(X @ W.T) @ a[0] - y
-            return 0.5 * residual.square().mean() + 0.5 * problem.b * (W.square().sum() + a.square().sum())
-
-        train(loss, [W, a])
-        networks.append(Network(W.detach().numpy().T, a.detach().numpy().T))
+        model = TorchModel(problem, seed)
+        train(model.loss, model.parameters)
+        networks.append(model.network())
     return Answer(min(networks, key=problem.objective), cpu_clock() - start, f"best of {RESTARTS}")
+
+
+def without_biases() -> Any:
+    """MLPRegressor with every bias at zero: it starts there and has no gradient."""
+    from sklearn.neural_network import MLPRegressor
+
+    class WithoutBiases(MLPRegressor):
+        def _init_coef(self, *arguments: Any) -> tuple[Array, Array]:
+            weights, biases = super()._init_coef(*arguments)
+            return weights, np.zeros_like(biases)
+
+        def _compute_loss_grad(self, layer: int, *arguments: Any) -> None:
+            super()._compute_loss_grad(layer, *arguments)
+            bias_gradients = arguments[-1]
+            bias_gradients[layer] = np.zeros_like(bias_gradients[layer])
+
+    return WithoutBiases
+
+
+def network_of(model: Any) -> Network:
+    """The network of a fitted MLPRegressor, whose biases are zero."""
+    if any(np.any(bias) for bias in model.intercepts_):
+        raise NotApplicable("this version of scikit-learn does not let its biases be held at zero")
+    return Network(model.coefs_[0], model.coefs_[1])
 
 
 def sklearn_mlp(problem: Problem) -> Answer:
@@ -125,24 +172,11 @@ def sklearn_mlp(problem: Problem) -> Answer:
     """
     import warnings
 
-    from sklearn.neural_network import MLPRegressor
-
-    class WithoutBiases(MLPRegressor):
-        """The same, with every bias at zero: it starts there and has no gradient."""
-
-        def _init_coef(self, *arguments: Any) -> tuple[Array, Array]:
-            weights, biases = super()._init_coef(*arguments)
-            return weights, np.zeros_like(biases)
-
-        def _compute_loss_grad(self, layer: int, *arguments: Any) -> None:
-            super()._compute_loss_grad(layer, *arguments)
-            bias_gradients = arguments[-1]
-            bias_gradients[layer] = np.zeros_like(bias_gradients[layer])
-
+    Model = without_biases()
     start = cpu_clock()
     networks = []
     for seed in range(RESTARTS):
-        model = WithoutBiases(
+        model = Model(
             hidden_layer_sizes=(WIDTH,),
             solver="lbfgs",
             alpha=problem.b * problem.y.size,
@@ -154,9 +188,7 @@ def sklearn_mlp(problem: Problem) -> Answer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that 1000 iterations were not enough is part of the comparison
             model.fit(problem.X, problem.y)
-        if any(np.any(bias) for bias in model.intercepts_):
-            raise NotApplicable("this version of scikit-learn does not let its biases be held at zero")
-        networks.append(Network(model.coefs_[0], model.coefs_[1]))
+        networks.append(network_of(model))
     return Answer(min(networks, key=problem.objective), cpu_clock() - start, f"best of {RESTARTS}, biases held at 0")
 
 
@@ -174,11 +206,16 @@ def clarabel_enumerated(problem: Problem) -> Answer:
     return Answer(network, cpu_clock() - start, f"all {patterns.shape[1]} patterns")
 
 
+def sampled_patterns(X: Array, gates: int) -> NDArray[np.bool_]:
+    """The patterns of so many Gaussian gates, each once."""
+    directions = np.random.default_rng(0).standard_normal((X.shape[1], gates))
+    return np.unique(X @ directions > 0, axis=1)
+
+
 def clarabel_sampled(problem: Problem) -> Answer:
     """The convex program over the patterns of 500 Gaussian gates, by CVXPY and Clarabel."""
     start = cpu_clock()
-    gates = np.random.default_rng(0).standard_normal((problem.X.shape[1], GATES))
-    patterns = np.unique(problem.X @ gates > 0, axis=1)
+    patterns = sampled_patterns(problem.X, GATES)
     network = solve_program(problem, patterns)
     return Answer(network, cpu_clock() - start, f"{patterns.shape[1]} patterns of {GATES} gates")
 
@@ -200,11 +237,11 @@ def all_patterns(X: Array) -> NDArray[np.bool_]:
     return np.unique(np.hstack(patterns), axis=1)
 
 
-def solve_program(problem: Problem, patterns: NDArray[np.bool_]) -> Network:
+def solve_program(problem: Problem, patterns: NDArray[np.bool_], **settings: float) -> Network:
     """The finite convex program over the given patterns (Pilanci & Ergen, 2020), with its ReLU cones.
 
     min  1/(2n) |sum_p D_p X (v_p - w_p) - y|^2 + b sum_p (|v_p| + |w_p|)
-    with (2 D_p - I) X v_p >= 0 and (2 D_p - I) X w_p >= 0.
+    with (2 D_p - I) X v_p >= 0 and (2 D_p - I) X w_p >= 0. The settings are Clarabel's.
     """
     import cvxpy as cp
 
@@ -212,7 +249,7 @@ def solve_program(problem: Problem, patterns: NDArray[np.bool_]) -> Network:
     n, d = X.shape
     count = patterns.shape[1]
     if 2 * count * n * d > ENTRIES:
-        raise NotApplicable(f"the cone program has {2 * count * n * d / 1e6:.0f} million entries")
+        raise NotApplicable(f"too large: the cone program has {2 * count * n * d / 1e6:.0f} million entries")
     positive, negative = cp.Variable((d, count)), cp.Variable((d, count))
     signs = 2.0 * patterns - 1.0
     outputs = cp.sum(cp.multiply(patterns, X @ (positive - negative)), axis=1)
@@ -220,7 +257,7 @@ def solve_program(problem: Problem, patterns: NDArray[np.bool_]) -> Network:
     cones = [cp.multiply(signs, X @ v) >= 0 for v in (positive, negative)]
     objective = cp.Minimize(cp.sum_squares(outputs - y) / (2 * n) + problem.b * penalty)
     program = cp.Problem(objective, cones)
-    program.solve(solver=cp.CLARABEL)
+    program.solve(solver=cp.CLARABEL, **settings)
     if positive.value is None or negative.value is None:
         raise NotApplicable(f"Clarabel ended with status {program.status!r}")
     directions = np.hstack([positive.value, negative.value])

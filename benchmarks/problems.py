@@ -25,7 +25,7 @@ from extremal import Network
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A data matrix with its column of ones, a target and a penalty."""
 
@@ -72,33 +72,47 @@ def random_labels(n: int, d: int, seed: int = 0) -> tuple[Array, Array]:
     return rng.standard_normal((n, d)) / np.sqrt(d), standardise(rng.standard_normal(n))
 
 
-def standardise(columns: Array) -> Array:
-    """Mean 0 and variance 1; a constant column becomes 0."""
-    centred = columns - columns.mean(axis=0)
-    scale = centred.std(axis=0)
-    return centred / np.where(scale > 0, scale, 1.0)
+def standardise(columns: Array, like: Array | None = None) -> Array:
+    """Mean 0 and variance 1, of the columns themselves or as those of `like` need it; a constant column becomes 0."""
+    like = columns if like is None else like
+    mean = like.mean(axis=0)
+    scale = (like - mean).std(axis=0)
+    return (columns - mean) / np.where(scale > 0, scale, 1.0)
 
 
-def with_ones(features: Array) -> Array:
+def with_ones(features: Array, like: Array | None = None) -> Array:
     """Standardised features and a column of ones, divided by sqrt(d)."""
-    X = np.column_stack([standardise(features), np.ones(len(features))])
+    X = np.column_stack([standardise(features, like), np.ones(len(features))])
     return X / np.sqrt(X.shape[1])
 
 
-def training_part(features: Array, target: Array, *, share: float = 0.8) -> tuple[Array, Array]:
-    """The first part of scikit-learn's shuffled split: what the real data sets are trained on."""
-    X, _, y, _ = train_test_split(features, target, train_size=share, random_state=0)
-    return X, y
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The two parts of scikit-learn's shuffled split; everything is standardised by the mean and scale of the first.
 
+    The first 80 % are what the real data sets are trained on; the rest is seen by nobody before the end.
+    """
 
-def regression(features: Array, target: Array) -> tuple[Array, Array]:
-    features, target = training_part(features, target)
-    return with_ones(features), standardise(target)
+    X: Array
+    y: Array
+    X_test: Array
+    y_test: Array
+    classes: bool
 
+    @classmethod
+    def of(cls, features: Array, target: Array, *, classes: bool) -> Split:
+        seen, unseen, y, y_test = train_test_split(features, target, train_size=0.8, random_state=0)
+        if classes:
+            y, y_test = np.where(y, 1.0, -1.0), np.where(y_test, 1.0, -1.0)
+        else:
+            y, y_test = standardise(y), standardise(y_test, y)
+        return cls(with_ones(seen), y, with_ones(unseen, seen), y_test, classes)
 
-def labels(features: Array, target: Array) -> tuple[Array, Array]:
-    features, target = training_part(features, target)
-    return with_ones(features), np.where(target, 1.0, -1.0)
+    def score(self, outputs: Array) -> float:
+        """The accuracy of the signs of outputs on the test part, or their R^2."""
+        if self.classes:
+            return float(np.mean((outputs > 0) == (self.y_test > 0)))
+        return 1 - float(np.sum((self.y_test - outputs) ** 2) / np.sum((self.y_test - self.y_test.mean()) ** 2))
 
 
 def read_csv(path: Path) -> tuple[Array, NDArray[np.str_]]:
@@ -109,37 +123,34 @@ def read_csv(path: Path) -> tuple[Array, NDArray[np.str_]]:
     return table[:, :-1].astype(float), table[:, -1]
 
 
-def diabetes(_: Path) -> tuple[Array, Array]:
-    return regression(*load_diabetes(return_X_y=True))
+def diabetes(_: Path) -> Split:
+    return Split.of(*load_diabetes(return_X_y=True), classes=False)
 
 
-def breast_cancer(_: Path) -> tuple[Array, Array]:
-    return labels(*load_breast_cancer(return_X_y=True))
+def breast_cancer(_: Path) -> Split:
+    return Split.of(*load_breast_cancer(return_X_y=True), classes=True)
 
 
-def digits(_: Path) -> tuple[Array, Array]:
+def digits(_: Path) -> Split:
+    """Even against odd, without the pixels that are always blank."""
     features, digit = load_digits(return_X_y=True)
-    features, even = training_part(features, digit % 2 == 0)
-    features = features[:, np.ptp(features, axis=0) > 0]
-    return with_ones(features), np.where(even, 1.0, -1.0)
+    return Split.of(features[:, np.ptp(features, axis=0) > 0], digit % 2 == 0, classes=True)
 
 
-def from_csv(name: str, positive: str | None = None) -> Callable[[Path], tuple[Array, Array]]:
+def from_csv(name: str, positive: str | None = None) -> Callable[[Path], Split]:
     """A data set kept as a file: a regression, or two classes when the positive label is given."""
 
-    def load(folder: Path) -> tuple[Array, Array]:
+    def load(folder: Path) -> Split:
         features, target = read_csv(folder / f"{name}.csv")
         if positive is None:
-            return regression(features, target.astype(float))
-        return labels(features, target == positive)
+            return Split.of(features, target.astype(float), classes=False)
+        return Split.of(features, target == positive, classes=True)
 
     return load
 
 
-#: Every data set by name, as a function of the folder with the CSV files.
-DATA: dict[str, Callable[[Path], tuple[Array, Array]]] = {
-    "synthetic": lambda _: teacher(50, 3),
-    "teacher": lambda _: teacher(200, 10),
+#: Every real data set by name, as a function of the folder with the CSV files.
+REAL: dict[str, Callable[[Path], Split]] = {
     "diabetes": diabetes,
     "breast_cancer": breast_cancer,
     "ionosphere": from_csv("ionosphere", "g"),
@@ -149,6 +160,25 @@ DATA: dict[str, Callable[[Path], tuple[Array, Array]]] = {
     "energy": from_csv("energy"),
     "haberman": from_csv("haberman", "1"),
     "banknote": from_csv("banknote", "1"),
+    "sonar": from_csv("sonar", "M"),
+}
+
+
+def training_part(name: str) -> Callable[[Path], tuple[Array, Array]]:
+    """X and y of a real data set, as a function of the folder."""
+
+    def load(folder: Path) -> tuple[Array, Array]:
+        split = REAL[name](folder)
+        return split.X, split.y
+
+    return load
+
+
+#: What is trained on, by name, as a function of the folder with the CSV files.
+DATA: dict[str, Callable[[Path], tuple[Array, Array]]] = {
+    "synthetic": lambda _: teacher(50, 3),
+    "teacher": lambda _: teacher(200, 10),
+    **{name: training_part(name) for name in REAL},
 }
 
 

@@ -35,6 +35,7 @@ from extremal.training import fit_problem
 from peers import NotApplicable
 from problems import DATA, Array, MissingData, random_labels, teacher
 from references import REFERENCES, Reference
+from report import machine
 
 T = TypeVar("T")
 Data = Callable[[Path], tuple[Array, Array]]
@@ -295,7 +296,7 @@ def main() -> None:
     options = parser.parse_args()
     X, y = teacher(20, 3)
     extremal.fit(X, y, beta=1.0, bias="none")  # loads the compiled kernels
-    lines, rows = heading(options.limits), []
+    lines, rows = [machine(), *heading(options.limits)], []
     print(*lines, sep="\n")
     with threadpool_limits(1):
         for case in options.case:
@@ -307,6 +308,7 @@ def main() -> None:
                     options.out.write_text("\n".join(lines) + "\n")
     if options.picture:
         draw(rows, options.picture)
+        print(f"\n![the proven gap against time]({options.picture.name})")
 
 
 if __name__ == "__main__":

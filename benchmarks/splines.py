@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from extremal.closed_forms import ramps, spline_fit, spline_min_norm
+from report import machine
 
 Array = NDArray[np.float64]
 SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=SIZES[-1])
     parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds after which a solver is left out")
     chosen = parser.parse_args()
+    print(machine(), flush=True)
     warnings.simplefilter("ignore")
     head = ["loss", "beta", "n", "spline_fit", "gap", "kinks", *(f"{name}: time, excess" for name in PEERS)]
     print("| " + " | ".join(head) + " |\n" + "| --- " * len(head) + "|")

@@ -1,23 +1,15 @@
-"""What the parts of the flow's benchmark share: tables, seconds, and a first call that does not count."""
+"""What the parts of the flow's benchmark share: seconds, and a first call that does not count."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from extremal import flow
 from extremal.datasets import gaussian_labels
 
 Answer = TypeVar("Answer")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a line instead of it if there are no rows."""
-    if not rows:
-        return f"{head[0]}: none\n"
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def seconds_of(function: Callable[[], Answer]) -> tuple[Answer, float]:
