@@ -18,7 +18,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import TimeoutError as TookTooLong
 from pathlib import Path
@@ -111,16 +111,16 @@ def baselines(split: Split) -> dict[str, float]:
 # --- all of them --------------------------------------------------------------------------------------------
 
 
-def race(name: str, fraction: float, peers: Sequence[str], options: argparse.Namespace) -> Entry:
-    """One problem, every method in a process of its own."""
-    folder, seconds = options.data, options.seconds
+def race(name: str, fraction: float, pool: Executor, options: argparse.Namespace) -> Entry:
+    """One problem, every method in a process of its own when the pool has room for it."""
+    folder, seconds, proof = options.data, options.seconds, options.proof
     REAL[name](folder)  # raises what is missing here
-    b = in_own_process(120, penalty, name, fraction, folder)
-    entry = in_own_process(
-        4 * seconds + 2 * options.proof + 120, our_entry, name, fraction, b, seconds, options.proof, folder
-    )
-    outcomes = {peer: patient(name, b, peer, seconds, folder) for peer in peers}
-    return replace(entry, outcomes={**entry.outcomes, **outcomes})
+    b = pool.submit(in_own_process, 120, penalty, name, fraction, folder).result()
+    limit = 4 * seconds + 2 * proof + 120
+    ours = pool.submit(in_own_process, limit, our_entry, name, fraction, b, seconds, proof, folder)
+    theirs = {peer: pool.submit(patient, name, b, peer, seconds, folder) for peer in options.peers}
+    entry = ours.result()
+    return replace(entry, outcomes={**entry.outcomes, **{peer: run.result() for peer, run in theirs.items()}})
 
 
 def patient(name: str, b: float, peer: str, seconds: float, folder: Path) -> Outcome:
@@ -139,14 +139,14 @@ def measured(options: argparse.Namespace) -> Iterator[Entry]:
 
     def run(job: tuple[str, float]) -> Entry | str:
         try:
-            return race(*job, options.peers, options)
+            return race(*job, pool, options)
         except MissingData as error:
             return f"{job[0]}: not run: {error}"
         except TookTooLong:
             return f"{job[0]}, {job[1]:g} beta_max: stopped long after its time"
 
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for done, answer in enumerate(pool.map(run, jobs), start=1):
+    with ThreadPoolExecutor(options.jobs) as pool, ThreadPoolExecutor(len(jobs)) as problems:
+        for done, answer in enumerate(problems.map(run, jobs), start=1):
             what = answer if isinstance(answer, str) else answer.title
             print(f"[{done} of {len(jobs)}, {time.monotonic() - began:.0f} s] {what}", file=sys.stderr, flush=True)
             if isinstance(answer, Entry):
@@ -177,7 +177,7 @@ def arguments(given: Sequence[str] | None = None) -> Any:
     add("--peers", type=names_in(list(METHODS)), default=list(METHODS), help=f"of {', '.join(METHODS)}")
     add("--seconds", type=float, default=10.0, help="for every setting of every method")
     add("--proof", type=float, default=30.0, help="more seconds for the lower bound, after the race")
-    add("--jobs", type=int, default=1, help="problems at a time, each on one thread")
+    add("--jobs", type=int, default=1, help="methods at a time, each on one thread")
     add("--data", type=Path, default=Path("data"), help="folder with the CSV files")
     add("--raw", type=Path, help="keep all curves in this file")
     add("--from", type=Path, dest="source", help="measure nothing; read the curves of this file")
