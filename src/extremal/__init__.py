@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from extremal.problem import Problem
     from extremal.proof import Proof, SideTree
     from extremal.proving import with_proof
+    from extremal.report import Report, citation, report
     from extremal.reproductions import reproduce
     from extremal.stationarity import Stationarity, stationarity
     from extremal.training import FitResult, Record, beta_max, fit, path
@@ -62,6 +63,7 @@ _ROOM_OF = {
     "ReLURegressor": "estimators",
     "ReLURegressorCV": "estimators",
     "Record": "training",
+    "Report": "report",
     "SideTree": "proof",
     "Stationarity": "stationarity",
     "Status": "certificate",
@@ -71,6 +73,7 @@ _ROOM_OF = {
     "arrangements": "arrangements",
     "beta_max": "training",
     "certify": "certificate",
+    "citation": "report",
     "count_arrangements": "arrangements",
     "fit": "training",
     "flow": "flow",
@@ -81,6 +84,7 @@ _ROOM_OF = {
     "max_margin": "training.constrained",
     "min_norm": "training.constrained",
     "path": "training",
+    "report": "report",
     "reproduce": "reproductions",
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
@@ -110,6 +114,7 @@ __all__ = [
     "ReLURegressor",
     "ReLURegressorCV",
     "Record",
+    "Report",
     "SideTree",
     "Stationarity",
     "Status",
@@ -119,6 +124,7 @@ __all__ = [
     "arrangements",
     "beta_max",
     "certify",
+    "citation",
     "closed_forms",
     "count_arrangements",
     "datasets",
@@ -134,6 +140,7 @@ __all__ = [
     "path",
     "plotting",
     "programs",
+    "report",
     "reproduce",
     "reproductions",
     "sample_arrangements",

@@ -1,0 +1,58 @@
+"""Where a report comes from: the call, the versions, the data."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+from extremal.report.subject import Subject
+from extremal.verify.statement import fingerprint
+
+_VERSIONS = ("extremal", "numpy", "scipy", "clarabel", "numba", "scikit-learn", "plotly")
+
+
+def call_of(subject: Subject, random_state: int | None) -> str:
+    """The Python call that makes the result, as far as the result knows it."""
+    seed = {} if random_state is None else {"random_state": random_state}
+    if subject.flow is not None:
+        run = subject.flow.trajectory
+        options = {
+            "width": run.ratios.shape[1],
+            "loss": run.loss,
+            "method": run.method,
+            "bias": _bias(run.bias),
+            **seed,
+        }
+        return _call("flow", "X, y", options)
+    certificate, network = subject.certificate, subject.network
+    assert certificate is not None
+    options = {"beta": certificate.beta, "loss": certificate.loss, **seed}
+    tol = {} if certificate.tol == 1e-6 else {"tol": certificate.tol}
+    if subject.task == "certify":
+        return _call("certify", "network, X, y", options | tol)
+    model = {"bias": _bias(network.bias), "intercept": bool(network.intercept.any())} if network is not None else {}
+    return _call("fit", "X, y", options | model | tol)
+
+
+def _bias(bias: bool) -> str:
+    return "penalized" if bias else "none"
+
+
+def _call(name: str, data: str, options: dict[str, object]) -> str:
+    return f"extremal.{name}({', '.join([data, *(f'{key}={value!r}' for key, value in options.items())])})"
+
+
+def versions() -> dict[str, str]:
+    """The versions of what took part."""
+    found = {"Python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {**found, "platform": platform.platform()}
+
+
+def hashes(subject: Subject) -> dict[str, str]:
+    """SHA-256 of X and y: of their shapes and their entries as little-endian doubles, as in a proof file."""
+    return {"X": fingerprint(subject.X), "y": fingerprint(subject.given)}
