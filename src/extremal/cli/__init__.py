@@ -1,4 +1,4 @@
-"""The command line: extremal fit | certify | verify | predict | flow | arrangements | reproduce | info."""
+"""The command line: extremal fit | certify | report | verify | predict | flow | arrangements | reproduce | info."""
 
 # Nothing but click is imported here: `extremal --help` answers at once, and NumPy waits for a command that
 # needs it.
@@ -79,7 +79,27 @@ _proving = _options(
 )  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
+_page = click.option(
+    "--report",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE.html",
+    help="Write a page with the verdict and interactive figures; it opens in any browser, offline.",
+)
+
+
+class _Remembering(click.Group):
+    """A group that keeps what was typed, for the report to say."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["extremal.typed"] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_Remembering,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
 @click.version_option(package_name="extremal")
 def main() -> None:
     """Train two-layer ReLU networks to the global optimum, with a proof of how close they are to it."""
@@ -123,6 +143,7 @@ def main() -> None:
     metavar="PICTURE",
     help="Draw how objective and proven bound closed on each other (png, svg or pdf).",
 )
+@_page
 def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
     """Train a network on the CSV file DATA and certify it.
 
@@ -138,9 +159,11 @@ def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> 
         raise click.UsageError("give --alpha or --cv, not both")
     if options["classes"] and options["loss"] in ("squared", "huber"):
         raise click.UsageError(f"--loss {options['loss']} is for numbers, and --classes asks for classes")
-    for option in ("out", "history", "proof"):
+    for option in ("out", "history", "proof", "report"):
         _check_folder(options[option], option)
     from extremal.cli import commands
+
+    _check_page(options["report"])
 
     with _data_errors():
         report = commands.fit(data, quiet=as_json, **options)
@@ -154,16 +177,47 @@ def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> 
 @click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Instead of the alpha of the model.")
 @click.option("--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty beta = alpha * rows instead.")
 @_proving
+@_page
 def certify(model: str, data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
     """Prove from scratch how close a saved MODEL is to the global optimum on DATA."""
     if options["alpha"] is not None and options["beta"] is not None:
         raise click.UsageError("give --alpha or --beta, not both")
-    _check_folder(options["proof"], "proof")
+    for option in ("proof", "report"):
+        _check_folder(options[option], option)
     from extremal.cli import commands
 
+    _check_page(options["report"])
     with _data_errors():
         report = commands.certify(model, data, **options)
     _finish(report, as_json, require_gap)
+
+
+@main.command(epilog=EXIT_CODES, short_help="Write a page about a saved model: verdict, figures, neurons.")
+@click.argument("model", type=_DATA)
+@click.argument("data", type=_DATA)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE.html",
+    default="report.html",
+    show_default=True,
+    help="Where to write the page.",
+)
+@_reading
+@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Instead of the alpha of the model.")
+@click.option("--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty beta = alpha * rows instead.")
+@_proving
+@click.pass_context
+def report(context: click.Context, out: str, **options: Any) -> None:
+    """Certify a saved MODEL on DATA and write a page about it, for any browser, offline.
+
+    The same as `extremal certify MODEL DATA --report FILE.html`.
+
+    \b
+    extremal fit data.csv --out model.npz
+    extremal report model.npz data.csv --out report.html
+    """
+    context.invoke(certify, report=out, **options)
 
 
 @main.command(epilog=VERIFY_CODES, short_help="Check a proof of optimality from scratch.")
@@ -324,9 +378,10 @@ def arrangements(data: str, as_json: bool, **options: Any) -> None:
 )
 @click.option(
     "--report",
-    type=click.Path(file_okay=False, writable=True),
-    metavar="FOLDER",
-    help="Write the verdicts (csv), and the record (npz) and pictures (png, gif) of the best start.",
+    type=click.Path(writable=True),
+    metavar="FOLDER|FILE.html",
+    help="Write the verdicts (csv), and the record (npz), pictures (png, gif) and a page (html) of the best start; "
+    "only the page if the name ends in .html.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def flow(data: str, as_json: bool, **options: Any) -> None:
@@ -344,6 +399,10 @@ def flow(data: str, as_json: bool, **options: Any) -> None:
     if options["method"] == "flow" and options["step"] is not None:
         raise click.UsageError("--step is for the discrete methods; the flow chooses its steps")
     from extremal.cli import flowing
+
+    if flowing.is_page(options["report"]):
+        _check_folder(options["report"], "report")
+        _check_page(options["report"])
 
     with _data_errors("Interrupted before there was a result."):
         report = flowing.flow(data, quiet=as_json, **options)
@@ -399,6 +458,14 @@ def _check_folder(path: str | None, option: str) -> None:
     """Refuse a file that cannot be written before the work is done, not after."""
     if path and not Path(path).absolute().parent.is_dir():
         raise click.UsageError(f"--{option}: there is no folder {Path(path).parent}")
+
+
+def _check_page(path: str | None) -> None:
+    """Refuse a page that cannot be written before the work is done, not after."""
+    if path:
+        from extremal.cli import reporting
+
+        reporting.needs_plotly()
 
 
 @contextlib.contextmanager

@@ -11,12 +11,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from extremal.cli import reporting
 from extremal.cli.model import Model
 from extremal.cli.report import Report, Versions
 from extremal.cli.table import Table
 
 _FEW_VALUES = 10
-_PEERS = ("numpy", "scipy", "clarabel", "numba", "scikit-learn", "click", "rich", "matplotlib")
+_PEERS = ("numpy", "scipy", "clarabel", "numba", "scikit-learn", "click", "rich", "matplotlib", "plotly")
 
 
 def fit(data: str, *, quiet: bool, **options: Any) -> Report:
@@ -58,6 +59,10 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         model.save(options["out"])
     if options["history"]:
         _draw(estimator.result_, options["history"])
+    if options["report"]:
+        numbers = np.searchsorted(estimator.classes_, y).astype(np.float64) if is_classes else scaled
+        inputs = (X - centre) / scale
+        reporting.write_fit(options["report"], estimator, certificate, inputs, numbers, model, options["seed"])
     training = {
         ("accuracy" if is_classes else "R2") + " on these rows": float(estimator.score((X - centre) / scale, scaled))
     }
@@ -71,6 +76,7 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         scores=training,
         saved=options["out"],
         proof=_save_proof(certificate, options["proof"]),
+        page=options["report"],
         notes=(*notes, *_proof_notes(certificate, options)),
     )
 
@@ -99,12 +105,16 @@ def certify(path: str, data: str, **options: Any) -> Report:
         n_jobs=options["jobs"],
         proof=options["proof"] is not None,
     )
+    seconds = time.perf_counter() - start
+    if options["report"]:
+        reporting.write_certificate(options["report"], certificate, X, y, model, options["seed"])
     return Report(
         table=table,
         model=model,
         certificate=certificate,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         proof=_save_proof(certificate, options["proof"]),
+        page=options["report"],
         notes=tuple(_proof_notes(certificate, options)),
     )
 

@@ -24,6 +24,7 @@ class Report:
     scores: dict[str, float] = field(default_factory=dict)
     saved: str | None = None
     proof: str | None = None
+    page: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -61,6 +62,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "model": self.saved,
             "proof": self.proof,
+            "report": self.page,
         }
         return json.dumps(finite(content), allow_nan=False)
 
@@ -85,6 +87,8 @@ class Report:
             rows["model"] = self.saved
         if self.proof:
             rows["proof"] = self.proof
+        if self.page:
+            rows["report"] = self.page
         show_table(rows, certificate.status.value, certificate.status.proven, self.notes)
 
 

@@ -11,7 +11,7 @@ from extremal.report.subject import Subject
 from extremal.report.verdict import headline_of, numbers_of
 
 _TITLES = {
-    "fit": "A two-layer ReLU network, trained to the global optimum",
+    "fit": "A two-layer ReLU network, and how close it is to the global optimum",
     "certify": "How far is this network from the global optimum?",
     "flow": "Where gradient flow ends up",
 }

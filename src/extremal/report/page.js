@@ -28,15 +28,18 @@
         font: { color: colour("ink"), family: "system-ui, Segoe UI, Roboto, sans-serif", size: 13 },
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         xaxis: axis, yaxis: axis, scene: { xaxis: solid, yaxis: solid, zaxis: solid },
-        margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "closest",
-        legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, bgcolor: "rgba(0,0,0,0)" },
+        margin: { l: 8, r: 12, t: 30, b: 8 }, hovermode: "closest",
+        legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, bgcolor: "rgba(0,0,0,0)" },
         hoverlabel: { bgcolor: colour("card"), font: { color: colour("ink") }, bordercolor: colour("soft") },
         modebar: { color: colour("soft"), activecolor: colour("link"), bgcolor: "rgba(0,0,0,0)" },
       },
     };
   }
 
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = (layout) => ({
+    responsive: true, displaylogo: false, displayModeBar: true,
+    modeBarButtons: [["toImage", ...(layout.scene ? ["resetCameraDefault3d"] : ["zoomIn2d", "zoomOut2d", "resetScale2d"])]],
+  });
   const dressed = (layout) => ({ ...layout, template: template(), uirevision: "kept", autosize: true });
 
   /* Sets an attribute such as "marker.size". */
@@ -114,7 +117,7 @@
   async function draw() {
     const Plotly = await plotly();
     for (const [k, figure] of page.figures.entries()) {
-      await Plotly.newPlot(plot(k), figure.data, dressed(figure.layout), config);
+      await Plotly.newPlot(plot(k), figure.data, dressed(figure.layout), config(figure.layout));
       await new Promise((done) => setTimeout(done));
     }
     dark.addEventListener("change", () => {

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from html import escape
 from importlib import resources
@@ -110,12 +110,19 @@ def _id(name: str) -> str:
 
 
 def _facts(rows: dict[str, str]) -> str:
-    lines = (f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows.items())
-    return f'<div class="scroll"><table class="facts"><tbody>{"".join(lines)}</tbody></table></div>'
+    lines = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in rows.items())
+    return f'<dl class="facts">{"".join(lines)}</dl>'
 
 
 def _figures(figures: Sequence[Figure], moments: Sequence[str]) -> str:
+    figures = _paired(figures)
     return f'<div class="figures">{"".join(_figure(k, part, moments) for k, part in enumerate(figures))}</div>'
+
+
+def _paired(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures, the last one of the full width if it had no neighbour otherwise."""
+    alone = sum(not figure.wide for figure in figures) % 2 == 1
+    return [*figures[:-1], replace(figures[-1], wide=True)] if alone and not figures[-1].wide else list(figures)
 
 
 def _figure(k: int, figure: Figure, moments: Sequence[str]) -> str:

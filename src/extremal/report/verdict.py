@@ -53,8 +53,8 @@ def headline_of(subject: Subject) -> Headline:
 
 
 def share(gap: float) -> str:
-    """A relative gap in words: percent where that reads well."""
-    return f"{100 * gap:.3g} %" if gap >= 1e-4 else f"{gap:.1e} (relative)"
+    """A relative gap as a percentage."""
+    return f"{100 * gap:.3g}\u00a0%" if gap >= 1e-4 else f"{100 * gap:.1e}\u00a0%"
 
 
 def _as_sentence(text: str) -> str:

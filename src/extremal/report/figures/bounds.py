@@ -20,6 +20,7 @@ from extremal.report.figures.common import (
     axis,
     faded,
     label,
+    log_axis,
     spread,
 )  # fmt: skip
 from extremal.report.figures.moments import Moments
@@ -27,17 +28,20 @@ from extremal.training import Record
 
 #: Bars of a multiplier, and points of a curve.
 MOST_BARS, MOST_POINTS = 80, 1000
+#: Rows up to which each is named.
+FEW = 20
 
 
 def history_figure(history: tuple[Record, ...], primal: float, dual: float, seconds: float) -> Figure | None:
     """Objective, bound, gap and neurons against the seconds of the training."""
     if not history:
         return None
-    time = np.array([*(record.time for record in history), max(seconds, history[-1].time)])
-    objective = np.minimum.accumulate([*(record.objective for record in history), primal])
-    bound = np.maximum.accumulate([*(record.bound for record in history), dual])
-    neurons = np.array([*(record.neurons for record in history), history[-1].neurons], dtype=float)
-    phases = [*(record.phase for record in history), "end"]
+    end = max(seconds, history[-1].time)
+    time = np.array([*(record.time for record in history), end, 1.03 * end])
+    objective = np.minimum.accumulate([*(record.objective for record in history), primal, primal])
+    bound = np.maximum.accumulate([*(record.bound for record in history), dual, dual])
+    neurons = np.array([*(record.neurons for record in history), *[history[-1].neurons] * 2], dtype=float)
+    phases = [*(record.phase for record in history), "end", "end"]
     gap = np.maximum((objective - bound) / np.where(objective > 0, objective, 1.0), 0.0)
     data = [
         _steps(time, objective, "objective", BLUE, text=phases),
@@ -47,8 +51,8 @@ def history_figure(history: tuple[Record, ...], primal: float, dual: float, seco
     ]
     layout = {
         "xaxis": axis("seconds", anchor="y3", rangemode="tozero"),
-        "yaxis": axis("objective, bound", domain=[0.56, 1], type="log"),
-        "yaxis2": axis("gap", domain=[0.26, 0.48], type="log", exponentformat="power"),
+        "yaxis": log_axis("objective, bound", np.concatenate([objective, bound]), domain=[0.56, 1]),
+        "yaxis2": log_axis("gap", gap, domain=[0.26, 0.48]),
         "yaxis3": axis("neurons", domain=[0, 0.18], rangemode="tozero"),
     }
     caption = (
@@ -93,7 +97,10 @@ def margin_figure(result: FlowResult, moments: Moments, lower: LowerBounds | Non
         "hoverinfo": "skip",
     })  # fmt: skip
     now = Moving(len(data) - 1, {"x": moments.time[:, None], "y": shown[:, None]})
-    layout = {"xaxis": axis("loss-normalised time τ"), "yaxis": axis("½|θ|² at margin 1", type="log")}
+    layout = {
+        "xaxis": axis("loss-normalised time τ"),
+        "yaxis": log_axis("½|θ|² at margin 1", upper[np.isfinite(upper)]),
+    }
     caption = (
         "The norm of the network, scaled so that its smallest margin is one, from the moment on at which it separates "
         "the labels; and the lower bounds on what any network needs."
@@ -120,7 +127,7 @@ def multiplier_figure(result: FlowResult, moments: Moments) -> Figure:
     }]  # fmt: skip
     top = 1.05 * float(np.abs(lams[:, rows]).max(initial=0.0)) or 1.0
     layout = {
-        "xaxis": axis("row", tickformat="d"),
+        "xaxis": axis("row", **({"dtick": 1} if len(rows) <= FEW else {})),
         "yaxis": axis("λ, scaled to Σ|λ| = 1", range=[-top if (lams < 0).any() else 0, top if (lams > 0).any() else 0]),
     }
     some = f" {len(rows)} of {lams.shape[1]} rows, evenly spread." if len(rows) < lams.shape[1] else ""

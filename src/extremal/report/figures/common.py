@@ -15,7 +15,7 @@ from extremal.plotting.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION,
 
 __all__ = [
     "BLUE", "GREEN", "MIDDLE", "ORANGE", "PURPLE", "SKY", "VERMILION", "Choice", "Figure", "Moving", "axis",
-    "class_colour", "faded", "label", "plain", "scene", "sign_name", "spread",
+    "class_colour", "faded", "label", "log_axis", "plain", "scene", "sign_name", "spread",
 ]  # fmt: skip
 
 #: A grey that is seen on white and on black.
@@ -68,6 +68,22 @@ class Figure:
     wide: bool = False
 
 
+def log_axis(title: str, values: Array, **more: Any) -> dict[str, Any]:
+    """A logarithmic axis with at most seven labels: 1, 2 and 5 times powers of ten, or powers of ten alone."""
+    known = values[np.isfinite(values) & (values > 0)]
+    ticks: dict[str, Any] = {}
+    if known.size:
+        low, high = float(known.min()), float(known.max())
+        powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        fine = np.outer(10.0**powers, [1, 2, 5]).ravel()
+        inside = fine[(fine >= 0.95 * low) & (fine <= 1.05 * high)]
+        step = max(1, -(-len(powers) // 5))
+        chosen = inside if len(inside) <= 7 else 10.0 ** powers[::-step]
+        if len(chosen) > 1:
+            ticks = {"tickmode": "array", "tickvals": chosen, "ticktext": [f"{value:g}" for value in chosen]}
+    return axis(title, type="log", **ticks, **more)
+
+
 def label(text: object) -> str:
     """A text of the user for plotly, which reads tags: escaped, and cut where it is long."""
     words = str(text)
@@ -103,9 +119,19 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 def scene(titles: Sequence[str], **more: Any) -> dict[str, Any]:
     """A scene of three dimensions, equally long axes, seen from a corner."""
     axes = {f"{name}axis": axis(title) for name, title in zip("xyz", titles, strict=True)}
-    camera = {"eye": {"x": 1.5, "y": 1.2, "z": 0.9}, "projection": {"type": "orthographic"}}
+    camera = {
+        "eye": {"x": 1.5, "y": 1.2, "z": 0.9},
+        "center": {"x": 0, "y": 0, "z": -0.1},
+        "projection": {"type": "orthographic"},
+    }
     return {
-        "scene": {**axes, "aspectmode": "cube", "camera": camera, **more},
+        "scene": {
+            **axes,
+            "aspectmode": "manual",
+            "aspectratio": {"x": 1.15, "y": 1.15, "z": 1.15},
+            "camera": camera,
+            **more,
+        },
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
     }
 

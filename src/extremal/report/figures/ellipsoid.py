@@ -19,6 +19,8 @@ from extremal.report.figures.common import GREEN, MIDDLE, PURPLE, SKY, Figure, M
 from extremal.report.figures.marks import Neurons, marks, moving_marks
 from extremal.report.figures.moments import Moments
 
+#: With so many rows at most the mesh is cut where they switch, so that the kinks are sharp.
+CUT_ROWS = 24
 #: Directions on the sphere, and numbers (rows times directions) that are worth the picture.
 AROUND, MOST_NUMBERS = 96, 100_000_000
 
@@ -216,7 +218,9 @@ def _projected(X: Array, neurons: Neurons, support: Support, moments: Moments | 
     lam, level = support.lam, support.level
     view = _view(X, lam, _fits(X, neurons.directions) * neurons.share[:, None])
     basis, whole = _directions(X, neurons)
-    sphere, faces = _sphere(basis.shape[1], AROUND if X.shape[0] * AROUND**2 <= 4 * MOST_NUMBERS else AROUND // 3)
+    sphere, faces = _sphere(basis.shape[1], AROUND if len(X) * AROUND**2 <= 4 * MOST_NUMBERS else AROUND // 3)
+    if len(X) <= CUT_ROWS and len(faces):
+        sphere, faces = _cut_at_rows(sphere, faces, X @ basis)
     points = _images(X, sphere @ basis.T, view)
     places = _images(X, neurons.directions, view)
     data = [_mesh(points, faces) if len(faces) else _thread(points, SKY, "ellipsoid"), *marks(places, neurons)]
@@ -269,7 +273,7 @@ def _view(X: Array, lam: Array, fits: Array) -> View:
         titles = ["λᵀz"]
     else:
         leading = np.linalg.svd(lam, full_matrices=False)[2][:2] @ lam.T
-        titles = ["Λᵀz, first", "Λᵀz, second"]
+        titles = ["Λᵀz (1)", "Λᵀz (2)"]
     kept = np.linalg.qr(leading.T)[0]
     largest = float(np.linalg.norm(fits)) or 1.0
     spare = np.maximum(np.concatenate([X, -X], axis=1), 0).T  # where the fits have too few directions
@@ -277,7 +281,7 @@ def _view(X: Array, lam: Array, fits: Array) -> View:
     rest = samples - samples @ kept @ kept.T
     others = np.linalg.svd(rest, full_matrices=False)[2][: 3 - len(leading)]
     others = others * np.where(others.sum(axis=1) < 0, -1.0, 1.0)[:, None]
-    names = ["principal axis of the fits", "second principal axis"]
+    names = ["axis 2", "axis 3"] if len(leading) == 1 else ["axis 3"]
     return View(np.concatenate([leading, others]), [*titles, *names[: len(others)]])
 
 
@@ -311,6 +315,43 @@ def _sphere(rank: int, around: int) -> tuple[Array, Array]:
     return points, np.concatenate(
         [np.column_stack([corner, corner + 1, below]), np.column_stack([corner + 1, below + 1, below])]
     )
+
+
+def _cut_at_rows(points: Array, faces: Array, rows: Array) -> tuple[Array, Array]:
+    """The mesh with every triangle cut along the hyperplanes of the rows: u -> (X u)_+ has its kinks there."""
+    for row in rows[rows.any(axis=1)]:
+        height = points @ row
+        height[np.abs(height) < 1e-9 * np.linalg.norm(row)] = 0.0
+        above = np.sign(height)[faces]
+        crossed = (above.max(axis=1) > 0) & (above.min(axis=1) < 0)
+        if not crossed.any():
+            continue
+        new, pieces = _halves(points, height, faces[crossed], above[crossed])
+        faces = np.concatenate([faces[~crossed], pieces])
+        points = np.concatenate([points, new])
+    return points, faces
+
+
+def _halves(points: Array, height: Array, faces: Array, above: Array) -> tuple[Array, Array]:
+    """New points on the edges where the height is zero, and the triangles that replace the given ones.
+
+    The corner that is alone on its side comes first; what is left of the triangle is a quadrilateral. A corner of
+    height zero counts as one of the pair: its new point falls on it.
+    """
+    positive = (above > 0).sum(axis=1)
+    alone = np.where(positive == 1, (above > 0).argmax(axis=1), (above < 0).argmax(axis=1))
+    turn = (alone[:, None] + np.arange(3)) % 3
+    tip, left, right = np.take_along_axis(faces, turn, axis=1).T
+    start = len(points)
+    places = []
+    for other in (left, right):
+        share = height[tip] / (height[tip] - height[other])
+        place = points[tip] + share[:, None] * (points[other] - points[tip])
+        places.append(place / np.linalg.norm(place, axis=1, keepdims=True))
+    first = start + np.arange(len(tip))
+    second = first + len(tip)
+    pieces = [(tip, first, second), (first, left, right), (first, right, second)]
+    return np.concatenate(places), np.concatenate([np.column_stack(piece) for piece in pieces])
 
 
 def _images(X: Array, U: Array, view: View) -> Array:

@@ -12,7 +12,7 @@ from extremal.report.figures.common import BLUE, VERMILION, Moving, sign_name
 from extremal.report.figures.moments import Moments
 
 #: Diameters of marks: at least, and more for the largest share.
-SMALLEST, MORE = 4.0, 12.0
+SMALLEST, MORE = 5.0, 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ def marks(places: Array, neurons: Neurons) -> list[dict[str, Any]]:
     for side, colour in ((1, VERMILION), (-1, BLUE)):
         chosen = _of_side(neurons.sign, side)
         symbol = ("triangle-up" if side > 0 else "triangle-down") if flat else ("circle" if side > 0 else "diamond")
-        look = {"color": colour, "symbol": symbol, "size": sizes(neurons.share[chosen], flat), "line": _EDGE}
+        look = {"color": colour, "symbol": symbol, "size": sizes(neurons.share[chosen]), "line": _EDGE}
         traces.append(
             {
                 "type": "scatter" if flat else "scatter3d",
@@ -53,19 +53,18 @@ def marks(places: Array, neurons: Neurons) -> list[dict[str, Any]]:
 
 def moving_marks(places: Array, moments: Moments, first: int) -> list[Moving]:
     """How the two traces from number `first` on move, for `places` of shape (T, m, 2) or (T, m, 3)."""
-    flat = places.shape[2] == 2
     found = []
     for k, side in enumerate((1, -1)):
         chosen = _of_side(moments.sign, side)
         values: dict[str, Any] = {name: places[:, chosen, j] for j, name in enumerate("xyz"[: places.shape[2]])}
-        values["marker.size"] = sizes(moments.share[:, chosen], flat)
+        values["marker.size"] = sizes(moments.share[:, chosen])
         found.append(Moving(first + k, values))
     return found
 
 
-def sizes(share: Array, flat: bool = True) -> Array:
+def sizes(share: Array) -> Array:
     """Diameters of marks."""
-    return np.round((SMALLEST + MORE * np.sqrt(share)) * (1.25 if flat else 1.0), 1)
+    return np.round(SMALLEST + MORE * np.sqrt(share), 1)
 
 
 def _of_side(sign: Array, side: int) -> Array:

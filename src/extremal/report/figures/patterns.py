@@ -38,7 +38,7 @@ def pattern_figure(active: Array, strength: Array, sign: Array, several: bool) -
         "hovertemplate": "neuron %{y}, row %{customdata}<extra></extra>",
     }]  # fmt: skip
     layout = {
-        "xaxis": axis("rows, sorted by their patterns", showgrid=False, showticklabels=False, zeroline=False),
+        "xaxis": axis("rows, sorted by their patterns", showgrid=False, showticklabels=False, ticks=""),
         "yaxis": axis("neurons, the strongest first", type="category", autorange="reversed", showgrid=False),
     }
     return Figure("Activation patterns", _words(active.shape, len(neurons), len(rows), several), data, layout)
