@@ -127,10 +127,11 @@ def _paired(figures: Sequence[Figure]) -> list[Figure]:
 
 def _figure(k: int, figure: Figure, moments: Sequence[str]) -> str:
     controls = _slider(k, moments) if figure.moving else _menu(k, figure) if figure.choices else ""
+    kind = "plot tall" if figure.tall else "plot"
     return (
         f'<figure{" class=wide" if figure.wide else ""} aria-labelledby="title-{k}">'
         f'<h3 id="title-{k}">{escape(figure.title)}</h3>{controls}'
-        f'<div class="plot" id="plot-{k}" role="img" aria-labelledby="title-{k}" aria-describedby="text-{k}"></div>'
+        f'<div class="{kind}" id="plot-{k}" role="img" aria-labelledby="title-{k}" aria-describedby="text-{k}"></div>'
         f'<figcaption id="text-{k}">{escape(figure.caption)}</figcaption></figure>'
     )
 

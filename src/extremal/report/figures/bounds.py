@@ -51,16 +51,16 @@ def history_figure(history: tuple[Record, ...], primal: float, dual: float, seco
     ]
     layout = {
         "xaxis": axis("seconds", anchor="y3", rangemode="tozero"),
-        "yaxis": log_axis("objective, bound", np.concatenate([objective, bound]), domain=[0.56, 1]),
-        "yaxis2": log_axis("gap", gap, domain=[0.26, 0.48]),
-        "yaxis3": axis("neurons", domain=[0, 0.18], rangemode="tozero"),
+        "yaxis": log_axis("objective", np.concatenate([objective, bound]), 5, domain=[0.58, 1]),
+        "yaxis2": log_axis("gap", gap, 4, domain=[0.29, 0.5]),
+        "yaxis3": axis("neurons", domain=[0, 0.21], nticks=4, rangemode="tozero"),
     }
     caption = (
         "How the training went: the objective of the best network so far falls, the proven lower bound on every "
         "network rises, the optimum is always between them. Below, their relative distance, and the neurons in use. "
         "A bound or gap of zero is not drawn."
     )
-    return Figure("Objective and proven bound over time", caption, data, layout)
+    return Figure("Objective and proven bound over time", caption, data, layout, tall=True)
 
 
 def _steps(time: Array, values: Array, name: str, colour: str, row: int = 1, **more: Any) -> dict[str, Any]:

@@ -55,8 +55,8 @@ class Figure:
         What the slider moves, for a figure of a run.
     choices : sequence of Choice
         A menu of variants; the first one is `data` and `layout`.
-    wide : bool
-        Whether it deserves the full width of the page.
+    wide, tall : bool
+        Whether it deserves the full width of the page, and more height than others.
     """
 
     title: str
@@ -66,10 +66,11 @@ class Figure:
     moving: Sequence[Moving] = ()
     choices: Sequence[Choice] = ()
     wide: bool = False
+    tall: bool = False
 
 
-def log_axis(title: str, values: Array, **more: Any) -> dict[str, Any]:
-    """A logarithmic axis with at most seven labels: 1, 2 and 5 times powers of ten, or powers of ten alone."""
+def log_axis(title: str, values: Array, most: int = 6, **more: Any) -> dict[str, Any]:
+    """A logarithmic axis with `most` labels at most: 1, 2 and 5 times powers of ten, or powers of ten alone."""
     known = values[np.isfinite(values) & (values > 0)]
     ticks: dict[str, Any] = {}
     if known.size:
@@ -77,8 +78,8 @@ def log_axis(title: str, values: Array, **more: Any) -> dict[str, Any]:
         powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
         fine = np.outer(10.0**powers, [1, 2, 5]).ravel()
         inside = fine[(fine >= 0.95 * low) & (fine <= 1.05 * high)]
-        step = max(1, -(-len(powers) // 5))
-        chosen = inside if len(inside) <= 7 else 10.0 ** powers[::-step]
+        step = max(1, -(-len(powers) // most))
+        chosen = inside if len(inside) <= most else 10.0 ** powers[::-step]
         if len(chosen) > 1:
             ticks = {"tickmode": "array", "tickvals": chosen, "ticktext": [f"{value:g}" for value in chosen]}
     return axis(title, type="log", **ticks, **more)

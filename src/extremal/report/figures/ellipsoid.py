@@ -252,7 +252,7 @@ def _projected_words(support: Support, whole: bool, moments: Moments | None) -> 
         held = f"The two planes λᵀz = ±{limit} hold it" if c == 1 else f"The tube |Λᵀz| = {limit} holds it"
         if support.violator is not None:
             words.append(
-                f"It sticks out of the planes λᵀz = ±{limit}, by a factor of {support.gauge:.4g}: at the cross is a "
+                f"It sticks out of the planes λᵀz = ±{limit}, by a factor of {support.gauge:.4g}: at the square is a "
                 "neuron that improves the network."
             )
         elif support.holds:
@@ -443,6 +443,6 @@ def _paths(places: Array, moments: Moments) -> dict[str, Any]:
 def _star(place: Array) -> dict[str, Any]:
     return {
         "type": "scatter3d", "mode": "markers", "x": place[:, 0], "y": place[:, 1], "z": place[:, 2],
-        "marker": {"symbol": "x", "size": 7, "color": PURPLE}, "name": "improving neuron", "hoverinfo": "name",
+        "marker": {"symbol": "square", "size": 9, "color": PURPLE}, "name": "improving neuron", "hoverinfo": "name",
         "showlegend": True,
     }  # fmt: skip

@@ -85,7 +85,7 @@ def _curves(subject: Subject, network: Network) -> Figure:
             "line": {"color": class_colour(k), "width": 3},
         })  # fmt: skip
     if not subject.is_classes:
-        data += [_kink_marks(inside, network, k) for k in shown]
+        data += [_kink_marks(inside, np.interp(inside, grid, values[:, k]), k) for k in shown if len(inside)]
     if subject.y.shape[1] > 1 and not subject.is_classes:
         data += [_points_1d(subject, rows, k) for k in range(1, subject.y.shape[1])]
     height = "probability" if subject.is_classes else "output"
@@ -126,9 +126,9 @@ def _points_of_classes(subject: Subject, rows: Array) -> list[dict[str, Any]]:
     return found
 
 
-def _kink_marks(kinks: Array, network: Network, k: int) -> dict[str, Any]:
+def _kink_marks(kinks: Array, heights: Array, k: int) -> dict[str, Any]:
     return {
-        "type": "scatter", "mode": "markers", "x": kinks, "y": network.predict(kinks[:, None])[:, k], "name": "kinks",
+        "type": "scatter", "mode": "markers", "x": kinks, "y": heights, "name": "kinks",
         "marker": {"color": "#ffffff", "size": 8, "line": {"color": class_colour(k), "width": 2}},
         "showlegend": k == 0, "hovertemplate": "kink at %{x:.6g}<extra></extra>",
     }  # fmt: skip
@@ -254,7 +254,7 @@ def _surface(subject: Subject, network: Network) -> Figure:
     rows = spread(len(subject.X), MOST_ROWS)
     data = [
         {"type": "surface", "x": part.x, "y": part.y, "z": part.outputs[:, :, 0], "colorscale": VALUES,
-         "opacity": 0.9, "colorbar": {"thickness": 14, "len": 0.7},
+         "opacity": 0.9, "showscale": False,
          "contours": {"z": {"show": True, "color": MIDDLE, "width": 1}},
          "hovertemplate": "%{x:.4g}, %{y:.4g}: %{z:.4g}<extra></extra>"},
         {"type": "scatter3d", "mode": "markers", "x": subject.X[rows, 0], "y": subject.X[rows, 1],
