@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from extremal import __version__
 from extremal.report.citations import sources_of
 from extremal.report.page import Content
@@ -28,6 +30,9 @@ def compose(
     neurons = neuron_table(subject)
     if neurons is not None:
         tables["Neurons"] = neurons
+    better = None if subject.better is None else neuron_table(replace(subject, network=subject.better))
+    if better is not None:
+        tables["Neurons of the better network"] = better
     digests = hashes(subject)
     seed = "not kept by the result (0 by default)" if random_state is None else str(random_state)
     origin = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+from extremal.conventions import WeightDecay
+from extremal.judgement import Judgement
 from extremal.report.subject import Subject
 from extremal.verify.statement import fingerprint
 
@@ -29,9 +31,17 @@ def call_of(subject: Subject, random_state: int | None) -> str:
     options = {"beta": certificate.beta, "loss": certificate.loss, **seed}
     tol = {} if certificate.tol == 1e-6 else {"tol": certificate.tol}
     if subject.task == "certify":
+        if isinstance(certificate, Judgement) and certificate.decay != _uniform(certificate.decay):
+            options = {"decay": certificate.decay, "loss": certificate.loss, **seed}
         return _call("certify", "network, X, y", options | tol)
     model = {"bias": _bias(network.bias), "intercept": bool(network.intercept.any())} if network is not None else {}
     return _call("fit", "X, y", options | model | tol)
+
+
+def _uniform(decay: WeightDecay) -> WeightDecay:
+    """The penalty that beta= alone stands for."""
+    bias = None if decay.hidden_bias is None else decay.beta
+    return WeightDecay(decay.beta, decay.beta, bias, decay.output_bias or None)
 
 
 def _bias(bias: bool) -> str:
@@ -39,7 +49,12 @@ def _bias(bias: bool) -> str:
 
 
 def _call(name: str, data: str, options: dict[str, object]) -> str:
-    return f"extremal.{name}({', '.join([data, *(f'{key}={value!r}' for key, value in options.items())])})"
+    said = [f"{key}={_code(value)}" for key, value in options.items()]
+    return f"extremal.{name}({', '.join([data, *said])})"
+
+
+def _code(value: object) -> str:
+    return f"extremal.{value!r}" if isinstance(value, WeightDecay) else repr(value)
 
 
 def versions() -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from extremal.design import Array
 from extremal.flow.starts import FlowStatistics, name_of
+from extremal.judgement import Judgement
 from extremal.network import Network
 from extremal.report.figures.arrangement import arrangement_figure
 from extremal.report.figures.bounds import (
@@ -57,47 +58,67 @@ def figures_of(subject: Subject) -> tuple[list[Figure], list[str]]:
 
 
 def _fit_figures(subject: Subject) -> list[Figure | None]:
-    certificate, network = subject.certificate, subject.network
+    """Those of the network; where a judgement found a better one, its function beside the given one's, and the rest."""
+    certificate, better = subject.certificate, subject.better
     assert certificate is not None
     figures: list[Figure | None] = [
         history_figure(subject.history, certificate.primal, certificate.dual, subject.seconds or 0.0),
         _waterfall(subject),
     ]
-    if network is None:
-        return figures
-    figures.insert(0, function_figure(subject))
+    if better is None:
+        return [function_figure(subject), *figures, *_network_figures(subject)]
+    improved = replace(subject, network=better)
+    functions = [_about(function_figure(part), word) for part, word in ((subject, "given"), (improved, "better"))]
+    given = [_about(_patterns(subject), "given")]
+    return [*functions, *figures, *given, *(_about(figure, "better") for figure in _network_figures(improved))]
+
+
+def _network_figures(subject: Subject) -> list[Figure | None]:
+    """The figures of a network beside its function."""
+    network, certificate = subject.network, subject.certificate
+    if network is None or certificate is None:
+        return []
+    geometry: list[Figure | None] = []
     if network.width:
         neurons = _neurons(network)
-        support = Support(certificate.lam, certificate.beta, certificate.gauge.upper)
-        figures += [
-            ellipsoid_figure(subject.rows, neurons, support),
-            arrangement_figure(subject.rows, neurons),
-        ]
-    return [*figures, _agreement(subject), _patterns(subject, network)]
+        if subject.is_plain:
+            support = Support(certificate.lam, certificate.beta, certificate.gauge.upper)
+            geometry.append(ellipsoid_figure(subject.rows, neurons, support))
+        geometry.append(arrangement_figure(subject.rows, neurons))
+    return [*geometry, _agreement(subject), _patterns(subject)]
+
+
+def _about(figure: Figure | None, which: str) -> Figure | None:
+    """The figure, titled as that of the "given" or the "better" network."""
+    if figure is None:
+        return None
+    return replace(figure, title=f"{figure.title}: the {which} network", wide=False)
 
 
 def _flow_figures(subject: Subject, moments: Moments) -> list[Figure | None]:
-    result, network = subject.flow, subject.network
+    result = subject.flow
     assert result is not None
-    assert network is not None
     run = result.trajectory
     X, neurons = run.X, Neurons.at_the_end(moments)
-    known = result.gauge is not None
+    known, limit = result.gauge is not None, None
+    if np.isfinite(result.residual):
+        limit = _neurons(result.network).directions
     support = Support(
         result.lam[:, None],
         1.0 if known else None,
         result.gauge.upper if result.gauge is not None else np.inf,
         violator=result.violator,
         over_time=run.lam[moments.index],
+        limit=limit,
     )
     lower = run.lower_bounds(BOUNDED, time_limit=BOUND_TIME) if run.loss != "squared" else None
     return [
         ellipsoid_figure(X, neurons, support, moments),
-        arrangement_figure(X, neurons, moments),
+        arrangement_figure(X, neurons, moments, limit),
         multiplier_figure(result, moments),
         margin_figure(result, moments, lower),
         function_figure(subject),
-        _patterns(subject, network),
+        _patterns(subject),
     ]
 
 
@@ -114,11 +135,9 @@ def _neurons(network: Network) -> Neurons:
 def _waterfall(subject: Subject) -> Figure | None:
     """The split of the gap, where the result has one."""
     certificate = subject.certificate
-    split = getattr(certificate, "split", None)
-    if certificate is None or not split:
+    if not isinstance(certificate, Judgement):
         return None
-    parts = [(str(name), float(size)) for name, size in dict(split).items()]
-    return waterfall_figure(parts, certificate.primal, certificate.dual)
+    return waterfall_figure(certificate.split, certificate.primal, certificate.dual)
 
 
 def _agreement(subject: Subject) -> Figure | None:
@@ -127,9 +146,12 @@ def _agreement(subject: Subject) -> Figure | None:
     return agreement_figure(subject.y, subject.outputs, []) if subject.X.shape[1] > 1 else None
 
 
-def _patterns(subject: Subject, network: Network) -> Figure | None:
-    active = _active(subject, network)
-    return pattern_figure(active, network.strength, np.sign(network.output.sum(axis=1)), network.n_outputs > 1)
+def _patterns(subject: Subject) -> Figure | None:
+    network = subject.network
+    if network is None:
+        return None
+    sign = np.sign(network.output.sum(axis=1))
+    return pattern_figure(_active(subject, network), network.strength, sign, network.n_outputs > 1)
 
 
 def _active(subject: Subject, network: Network) -> Array:

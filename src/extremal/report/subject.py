@@ -14,6 +14,7 @@ from extremal.certificate import Certificate
 from extremal.design import Array, Design
 from extremal.flow import FlowResult
 from extremal.flow.starts import FlowStatistics
+from extremal.judgement import Judgement
 from extremal.network import Network
 from extremal.training import FitResult, Record
 
@@ -33,7 +34,11 @@ class Subject:
         Targets; for classes their numbers 0, 1, ... in one column.
     given : array
         The targets as they were given, in numbers.
+    task : str
+        "fit", "certify" or "flow".
     network : Network or None
+    better : Network or None
+        What a judgement found.
     certificate : Certificate or None
     flow : FlowResult or None
     starts : FlowStatistics or None
@@ -48,7 +53,9 @@ class Subject:
     X: Array
     y: Array
     given: Array
+    task: str
     network: Network | None
+    better: Network | None
     certificate: Certificate | None
     flow: FlowResult | None
     starts: FlowStatistics | None
@@ -72,11 +79,9 @@ class Subject:
         return self.network.predict(self.X)
 
     @property
-    def task(self) -> str:
-        """ "fit", "certify" or "flow"."""
-        if self.flow is not None:
-            return "flow"
-        return "fit" if self.seconds is not None else "certify"
+    def is_plain(self) -> bool:
+        """Whether the certificate is about unit vectors of the rows as they are: the penalty is that of `fit`."""
+        return not isinstance(self.certificate, Judgement) or self.certificate.decay.is_plain
 
     @property
     def is_classes(self) -> bool:
@@ -105,29 +110,34 @@ def subject_of(
     """The subject of a result, checked against the data; see `extremal.report`."""
     starts = result if isinstance(result, FlowStatistics) else None
     found = min(result.results, key=lambda run: run.value) if isinstance(result, FlowStatistics) else result
-    names = class_names
     if hasattr(found, "result_"):  # an estimator
-        names = getattr(found, "classes_", None) if names is None else names
         y = _numbers_of_classes(found, y)
+        if class_names is None and hasattr(found, "classes_"):
+            class_names = [str(name) for name in found.classes_]
         found = found.result_
-    known = isinstance(found, FitResult | Certificate | FlowResult)
-    if not known:
+    if not isinstance(found, FitResult | Certificate | FlowResult):
         raise TypeError(
             "a report is about what fit, certify, flow or flows return, or about a fitted estimator; "
             f"not about {type(result).__name__}"
         )
-    network = _network(found, network)
+    network = getattr(found, "network", None) if network is None else network
     loss = found.trajectory.loss if isinstance(found, FlowResult) else _certificate(found).loss
-    table = _table(X)
-    raw = np.asarray(y, dtype=np.float64)
-    raw = raw[:, None] if raw.ndim == 1 else raw
-    _check(table, raw, network)
-    classes = _classes(loss, raw, names, network)
+    table = Design.from_data(X, bias=False).dense()
+    given = np.asarray(y)
+    given = given[:, None] if given.ndim == 1 else given
+    _check(table, given, network)
+    classes: list[str] = []
+    targets = given
+    if loss in CLASS_LOSSES:
+        targets, classes = _labelled(given, loss, network)
+        classes = _named(classes, class_names)
     return Subject(
         X=table,
-        y=_class_numbers(raw, loss)[:, None] if classes else raw,
-        given=raw,
+        y=np.asarray(targets, dtype=np.int64 if classes else np.float64),
+        given=np.asarray(targets if given.dtype.kind not in "fiub" else given, dtype=np.float64),
+        task="flow" if isinstance(found, FlowResult) else "fit" if isinstance(found, FitResult) else "certify",
         network=network,
+        better=found.improved if isinstance(found, Judgement) and found.is_improved else None,
         certificate=None if isinstance(found, FlowResult) else _certificate(found),
         flow=found if isinstance(found, FlowResult) else None,
         starts=starts,
@@ -148,15 +158,6 @@ def _certificate(result: Any) -> Certificate:
     return result if isinstance(result, Certificate) else result.certificate
 
 
-def _network(result: Any, network: Network | None) -> Network | None:
-    """The network that the result is about, unless one is given."""
-    return network if network is not None else getattr(result, "network", None)
-
-
-def _table(X: ArrayLike) -> Array:
-    return Design.from_data(X, bias=False).dense()
-
-
 def _check(X: Array, y: Array, network: Network | None) -> None:
     if len(X) != len(y):
         raise ValueError(f"X has {len(X)} rows and y has {len(y)}")
@@ -170,22 +171,27 @@ def _numbers_of_classes(estimator: Any, y: ArrayLike) -> ArrayLike:
     return y if classes is None else np.searchsorted(classes, np.asarray(y)).astype(np.float64)
 
 
-def _class_numbers(y: Array, loss: str) -> Array:
-    return y[:, 0].astype(int) if loss == "softmax" else (y[:, 0] > 0).astype(int)
+def _labelled(y: np.ndarray, loss: str, network: Network | None) -> tuple[np.ndarray, list[str]]:
+    """The numbers 0, 1, ... of the classes, in a column, and their labels."""
+    if y.shape[1] > 1:  # a column for each class
+        return y.argmax(axis=1)[:, None], [str(k) for k in range(y.shape[1])]
+    labels = np.unique(y)
+    numeric = labels.dtype.kind in "fiub"
+    count = 2 if loss != "softmax" else network.n_outputs if network is not None else len(labels)
+    if numeric and loss != "softmax" and np.isin(labels, (-1, 0, 1)).all():
+        return (y > 0).astype(int), ["-1", "+1"] if labels.min() < 0 else ["0", "1"]
+    if numeric and loss == "softmax" and np.isin(labels, np.arange(count)).all():
+        return y.astype(int), [str(k) for k in range(count)]
+    if len(labels) != count:
+        raise ValueError(f"the network is for {count} classes; y holds {len(labels)} different values")
+    return np.searchsorted(labels, y), [f"{label:g}" if numeric else str(label) for label in labels]
 
 
-def _classes(loss: str, y: Array, names: Sequence[str] | None, network: Network | None) -> list[str]:
-    """The names of the classes: those given, or the labels."""
-    if loss not in CLASS_LOSSES:
-        return []
-    count = max(int(y.max()) + 1, network.n_outputs if network else 0) if loss == "softmax" else 2
-    if names is not None:
-        if len(names) != count:
-            raise ValueError(f"there are {count} classes; class_names has {len(names)}")
-        return [str(name) for name in names]
-    if loss == "softmax":
-        return [str(k) for k in range(count)]
-    return ["-1", "+1"] if y.min() < 0 else ["0", "1"]
+def _named(labels: list[str], names: Sequence[str] | None) -> list[str]:
+    """The names given, or the labels."""
+    if names is not None and len(names) != len(labels):
+        raise ValueError(f"there are {len(labels)} classes; class_names has {len(names)}")
+    return labels if names is None else [str(name) for name in names]
 
 
 def _feature_names(X: ArrayLike, d: int, names: Sequence[str] | None) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from extremal.certificate import Certificate, Status
+from extremal.certificate import Certificate, Status, relative_gap
 from extremal.flow import FlowResult, Verdict
+from extremal.judgement import Judgement
 from extremal.report.subject import Subject
 
 Tone = Literal["good", "open", "bad"]
@@ -20,6 +21,7 @@ _BADGES: dict[Status, tuple[Tone, str]] = {
     Status.TIME_LIMIT: ("open", "time limit"),
     Status.INTERRUPTED: ("open", "interrupted"),
     Status.NOT_OPTIMAL: ("bad", "not optimal"),
+    Status.IMPROVED: ("bad", "not optimal"),
 }
 _FLOW_BADGES: dict[Verdict, tuple[Tone, str]] = {
     Verdict.GLOBAL: ("good", "global optimum"),
@@ -49,7 +51,9 @@ def headline_of(subject: Subject) -> Headline:
     certificate = subject.certificate
     assert certificate is not None
     tone, badge = _BADGES[certificate.status]
-    return Headline(tone, badge, _as_sentence(getattr(certificate, "sentence", "") or _sentence(certificate)))
+    if isinstance(certificate, Judgement):
+        return Headline(tone, badge, _as_sentence(certificate.sentence.replace("here it is: .improved", "it is below")))
+    return Headline(tone, badge, _as_sentence(_sentence(certificate)))
 
 
 def share(gap: float) -> str:
@@ -109,6 +113,16 @@ def _of_certificate(certificate: Certificate | None) -> dict[str, str]:
         "bound found by": certificate.gauge.method,
         "carries a proof for extremal.verify": "yes" if certificate.proof is not None else "no",
     }
+    if isinstance(certificate, Judgement):
+        better = f"{certificate.improved.width} neurons, objective {certificate.best:.10g}"
+        rows = {
+            "objective of the network": rows.pop("objective of the network"),
+            "better network": better if certificate.is_improved else "none was found",
+            **rows,
+            "penalty": str(certificate.decay),
+        }
+        if certificate.is_improved:
+            rows["relative gap of the better network"] = share(relative_gap(certificate.best, certificate.dual))
     if certificate.shortfall:
         rows["proof"] = certificate.shortfall
     return rows

@@ -9,15 +9,20 @@ import numpy as np
 from extremal.design import Array
 from extremal.plotting.sphere import great_circles
 from extremal.report.figures.common import MIDDLE, SKY, Figure, axis, scene, spread
-from extremal.report.figures.marks import Neurons, marks, moving_marks
+from extremal.report.figures.marks import Neurons, marks, moving_marks, rings
 from extremal.report.figures.moments import Moments
 
 #: Hyperplanes that are drawn.
 MOST_ROWS = 60
 
 
-def arrangement_figure(X: Array, neurons: Neurons, moments: Moments | None = None) -> Figure | None:
-    """The figure in two or three dimensions (with the column of ones, if there is one); None in others."""
+def arrangement_figure(
+    X: Array, neurons: Neurons, moments: Moments | None = None, limit: Array | None = None
+) -> Figure | None:
+    """The figure in two or three dimensions (with the column of ones, if there is one); None in others.
+
+    Of a run the neurons move; `limit` (k, D) are the directions at its limit.
+    """
     if X.shape[1] not in (2, 3):
         return None
     drawn = spread(len(X), MOST_ROWS)
@@ -25,6 +30,8 @@ def arrangement_figure(X: Array, neurons: Neurons, moments: Moments | None = Non
     data = [_lines(X[drawn]), _circle()] if flat else [_ball(), _circles(X[drawn])]
     first = len(data)
     data += marks(neurons.directions, neurons)
+    if limit is not None:
+        data.append(rings(limit))
     return Figure(
         "The arrangement of the hyperplanes xᵢ·u = 0",
         _words(len(X), len(drawn), flat, moments),

@@ -138,13 +138,13 @@ def multiplier_figure(result: FlowResult, moments: Moments) -> Figure:
     return Figure("The multiplier λ", caption, data, layout, [Moving(0, {"y": lams[:, rows]})])
 
 
-def waterfall_figure(parts: list[tuple[str, float]], objective: float, bound: float) -> Figure:
+def waterfall_figure(parts: dict[str, float], objective: float, bound: float) -> Figure:
     """Where the gap comes from: a bar for every share, from the objective down to the proven bound."""
-    names = ["objective", *(name for name, _ in parts), "proven bound"]
+    names = ["given", *parts, "proven bound"]
     data = [{
         "type": "waterfall", "x": [label(name) for name in names],
         "measure": ["absolute", *["relative"] * len(parts), "total"],
-        "y": [objective, *(-size for _, size in parts), 0.0],
+        "y": [objective, *(-size for size in parts.values()), 0.0],
         "decreasing": {"marker": {"color": ORANGE}}, "increasing": {"marker": {"color": VERMILION}},
         "totals": {"marker": {"color": BLUE}}, "connector": {"line": {"color": MIDDLE, "width": 1}},
         "hovertemplate": "%{x}: %{y:.8g}<extra></extra>", "showlegend": False,
@@ -152,8 +152,9 @@ def waterfall_figure(parts: list[tuple[str, float]], objective: float, bound: fl
     total = max(objective - bound, 1e-12 * abs(objective))
     layout = {"yaxis": axis("objective", range=[bound - 0.15 * total, objective + 0.15 * total]), "xaxis": axis("")}
     caption = (
-        "What lies between the objective and the proven bound: what each step gained, and what is open. The axis does "
-        "not start at zero."
+        "From the given network down to the proven bound: balancing its layers, descent with the neurons that are "
+        "there (stationarity), merging neurons, the search for new ones, and what is open. The axis does not start at "
+        "zero."
     )
     return Figure("Where the gap comes from", caption, data, layout)
 

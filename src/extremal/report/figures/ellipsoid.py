@@ -16,7 +16,7 @@ from extremal.design import Array
 from extremal.gauge.few_rows import gauge_values
 from extremal.plotting.ellipsoid import ellipsoid
 from extremal.report.figures.common import GREEN, MIDDLE, PURPLE, SKY, Figure, Moving, axis, faded, scene
-from extremal.report.figures.marks import Neurons, marks, moving_marks
+from extremal.report.figures.marks import Neurons, marks, moving_marks, rings
 from extremal.report.figures.moments import Moments
 
 #: With so many rows at most the mesh is cut where they switch, so that the kinks are sharp.
@@ -55,6 +55,8 @@ class Support:
         A direction u at which it sticks out.
     over_time : array of shape (T, n), optional
         The multipliers at the moments of a run.
+    limit : array of shape (k, D), optional
+        The directions of the neurons at the limit of a run.
     """
 
     lam: Array
@@ -62,6 +64,7 @@ class Support:
     gauge: float
     violator: Array | None = None
     over_time: Array | None = None
+    limit: Array | None = None
 
     @property
     def holds(self) -> bool:
@@ -104,6 +107,8 @@ def _flat(X: Array, neurons: Neurons, support: Support, moments: Moments | None)
         for k, side in enumerate(_sides(X, support.over_time)):
             lines = [_line(row, level, X) for row, level in zip(support.over_time, side, strict=True)]
             moving.append(Moving(first + 2 + k, {name: [line[name] for line in lines] for name in "xy"}))
+    if support.limit is not None:
+        data.append(rings(_fits(X, support.limit)))
     size = 1.12 * np.linalg.norm(X, axis=1).max()
     layout = {
         "xaxis": axis(_row_title(1), range=[-0.08 * size, size]),
@@ -129,6 +134,8 @@ def _exact(X: Array, neurons: Neurons, support: Support, moments: Moments | None
             moving.append(Moving(4 + k, {name: [plane[name] for plane in planes] for name in "xyz"}))
     if moments is not None:
         data.append(_paths(_fits(X, moments.directions), moments))
+    if support.limit is not None:
+        data.append(rings(_fits(X, support.limit)))
     layout = scene([_row_title(k) for k in (1, 2, 3)])
     for name, length in zip("xyz", size, strict=True):
         layout["scene"][f"{name}axis"]["range"] = [0, 1.08 * max(length, 0.05 * size.max())]
@@ -187,7 +194,8 @@ def _cut(lam: Array, level: float, box: Array) -> Array:
 
     NaN where they do not meet.
     """
-    points = []
+    points, scale = [], float(np.abs(lam).max()) or 1.0
+    lam, level = np.where(np.abs(lam) > 1e-12 * scale, lam, 0.0) / scale, level / scale
     for axis_ in range(3):
         others = [k for k in range(3) if k != axis_]
         for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
@@ -231,6 +239,8 @@ def _projected(X: Array, neurons: Neurons, support: Support, moments: Moments | 
         data.append(_paths(ways, moments))
         places = ways.reshape(-1, 3)
     low, high = _box([points, places])
+    if support.limit is not None:
+        data.append(rings(_images(X, support.limit, view)))
     if support.violator is not None:
         data.append(_star(_images(X, support.violator[None], view)))
     if level is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from extremal.design import Array
-from extremal.report.figures.common import BLUE, VERMILION, Moving, sign_name
+from extremal.report.figures.common import BLUE, GREEN, VERMILION, Moving, sign_name
 from extremal.report.figures.moments import Moments
 
 #: Diameters of marks: at least, and more for the largest share.
@@ -60,6 +60,20 @@ def moving_marks(places: Array, moments: Moments, first: int) -> list[Moving]:
         values["marker.size"] = sizes(moments.share[:, chosen])
         found.append(Moving(first + k, values))
     return found
+
+
+def rings(places: Array) -> dict[str, Any]:
+    """Where the limit's neurons are, as rings at `places` (m, 2) or (m, 3)."""
+    flat = places.shape[1] == 2
+    return {
+        "type": "scatter" if flat else "scatter3d",
+        "mode": "markers",
+        "name": "the limit",
+        **dict(zip("xyz", places.T, strict=False)),
+        "marker": {"color": GREEN, "symbol": "circle-open", "size": 17 if flat else 12, "line": {"width": 3}},
+        "hoverinfo": "name",
+        "showlegend": True,
+    }
 
 
 def sizes(share: Array) -> Array:
