@@ -403,6 +403,8 @@ def flow(data: str, as_json: bool, **options: Any) -> None:
     if flowing.is_page(options["report"]):
         _check_folder(options["report"], "report")
         _check_page(options["report"])
+    elif options["report"] and Path(options["report"]).is_file():
+        raise click.UsageError("--report: this is a file; give a folder, or a name that ends in .html")
 
     with _data_errors("Interrupted before there was a result."):
         report = flowing.flow(data, quiet=as_json, **options)

@@ -53,7 +53,7 @@
 
   const isSeen = (div) => {
     const box = div.getBoundingClientRect();
-    return box.bottom > -300 && box.top < innerHeight + 300;
+    return box.bottom > -50 && box.top < innerHeight + 50;
   };
 
   const state = { moment: Math.max(page.moments.length - 1, 0), stale: new Set(), drawing: new Set() };

@@ -5,8 +5,11 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+import numpy as np
+
 from extremal.conventions import WeightDecay
 from extremal.judgement import Judgement
+from extremal.losses import LOSSES, bind
 from extremal.report.subject import Subject
 from extremal.verify.statement import fingerprint
 
@@ -30,12 +33,28 @@ def call_of(subject: Subject, random_state: int | None) -> str:
     assert certificate is not None
     options = {"beta": certificate.beta, "loss": certificate.loss, **seed}
     tol = {} if certificate.tol == 1e-6 else {"tol": certificate.tol}
+    weighted = "  # with the sample_weight that was given then" if _is_weighted(subject) else ""
     if subject.task == "certify":
         if isinstance(certificate, Judgement) and certificate.decay != _uniform(certificate.decay):
             options = {"decay": certificate.decay, "loss": certificate.loss, **seed}
-        return _call("certify", "network, X, y", options | tol)
+        return _call("certify", "network, X, y", options | tol) + weighted
     model = {"bias": _bias(network.bias), "intercept": bool(network.intercept.any())} if network is not None else {}
-    return _call("fit", "X, y", options | model | tol)
+    return _call("fit", "X, y", options | model | tol) + weighted
+
+
+def _is_weighted(subject: Subject) -> bool:
+    """Whether the objective is that of a loss whose samples do not all count once: results do not keep the weights."""
+    certificate, network = subject.certificate, subject.network
+    if certificate is None or network is None or certificate.loss not in LOSSES:
+        return False
+    y = subject.y[:, 0] if subject.y.shape[1] == 1 else subject.y
+    if subject.loss == "softmax":
+        y = np.eye(len(subject.classes))[y]
+    penalty = certificate.beta * network.penalty()
+    if isinstance(certificate, Judgement):
+        penalty = certificate.decay.penalty(network)
+    value = bind(certificate.loss, y).value(subject.outputs) + penalty
+    return not np.isclose(value, certificate.primal, rtol=1e-6)
 
 
 def _uniform(decay: WeightDecay) -> WeightDecay:

@@ -44,7 +44,7 @@ def arrangement_figure(
 def _words(n: int, drawn: int, flat: bool, moments: Moments | None) -> str:
     some = f"; {drawn} of the {n} rows are drawn, evenly spread" if drawn < n else ""
     where = "lines through the origin" if flat else "great circles"
-    move = " The slider moves the neurons over the flow." if moments is not None else ""
+    move = " The slider moves the neurons over the flow; rings are its limit." if moments is not None else ""
     return (
         f"Each row of the data splits the directions u in two: the neurons there that see it, and those that do not. "
         f"The rows' {where} make the cells{some}; inside a cell the activation pattern is the same. "

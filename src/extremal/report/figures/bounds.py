@@ -153,8 +153,8 @@ def waterfall_figure(parts: dict[str, float], objective: float, bound: float) ->
     layout = {"yaxis": axis("objective", range=[bound - 0.15 * total, objective + 0.15 * total]), "xaxis": axis("")}
     caption = (
         "From the given network down to the proven bound: balancing its layers, descent with the neurons that are "
-        "there (stationarity), merging neurons, the search for new ones, and what is open. The axis does not start at "
-        "zero."
+        "there (stationarity), merging neurons, the search for new ones, and what is open. The axis need not "
+        "start at zero."
     )
     return Figure("Where the gap comes from", caption, data, layout)
 

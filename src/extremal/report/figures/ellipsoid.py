@@ -149,7 +149,7 @@ def _exact_words(moments: Moments | None) -> tuple[str, str]:
         "spike."
     )
     if moments is not None:
-        caption += " The slider moves the neurons and the multiplier over the flow."
+        caption += " The slider moves the neurons and the multiplier over the flow; rings are its limit."
     return "The rectified ellipsoid {(Xu)₊ : |u| ≤ 1}", caption
 
 
@@ -272,7 +272,7 @@ def _projected_words(support: Support, whole: bool, moments: Moments | None) -> 
     if not whole:
         words.append("Of the ellipsoid only the part of the neurons' three main directions u is drawn.")
     if moments is not None:
-        words.append("The slider moves the neurons over the flow; λ is that of its end.")
+        words.append("The slider moves the neurons over the flow; λ and the rings are those of its end.")
     return " ".join(words)
 
 
@@ -357,7 +357,8 @@ def _halves(points: Array, height: Array, faces: Array, above: Array) -> tuple[A
     for other in (left, right):
         share = height[tip] / (height[tip] - height[other])
         place = points[tip] + share[:, None] * (points[other] - points[tip])
-        places.append(place / np.linalg.norm(place, axis=1, keepdims=True))
+        size = np.linalg.norm(place, axis=1, keepdims=True)
+        places.append(place / np.where(size > 0, size, 1.0))  # the middle of a disc stays where it is
     first = start + np.arange(len(tip))
     second = first + len(tip)
     pieces = [(tip, first, second), (first, left, right), (first, right, second)]
