@@ -65,7 +65,7 @@ THREE = np.array([[2.0, 0.5, 0.1], [0.3, 1.6, 0.4], [-1.2, 0.4, 1.0]]), np.array
 
 
 def _fit(data: tuple[np.ndarray, np.ndarray], **options: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-    return extremal.fit(*data, time_limit=5, **options), *data
+    return extremal.fit(*data, time_limit=2, **options), *data
 
 
 def _certificate() -> tuple[Any, np.ndarray, np.ndarray]:
@@ -76,7 +76,7 @@ def _certificate() -> tuple[Any, np.ndarray, np.ndarray]:
 def _judgement(penalty: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     X, y = several_data()
     options = {"decay": penalty} if isinstance(penalty, extremal.WeightDecay) else {"beta": penalty}
-    return extremal.certify(_random_network(), X, y, time_limit=2, **options), X, y
+    return extremal.certify(_random_network(), X, y, time_limit=1, **options), X, y
 
 
 def _random_network() -> extremal.Network:
@@ -489,7 +489,8 @@ def test_judgement_says_where_the_gap_comes_from(made: Callable[[str], Any], nam
     assert steps.sum() == pytest.approx(result.dual, rel=1e-9)
     content = content_of(made, name)
     assert content.tables["Neurons of the better network"].rows
-    again = eval(content.command, {"extremal": extremal, "X": X, "y": y, "network": result.network})
+    command = content.command.replace("loss=", "time_limit=0.5, loss=")
+    again = eval(command, {"extremal": extremal, "X": X, "y": y, "network": result.network})
     assert again.primal == pytest.approx(result.primal, rel=1e-12)
 
 

@@ -58,6 +58,12 @@
 
   const state = { moment: Math.max(page.moments.length - 1, 0), stale: new Set(), drawing: new Set() };
 
+  /* The layout with the camera where it is: plotly keeps that of the end of a drag, and it swings on a little. */
+  function seenFrom(div) {
+    const camera = div._fullLayout.scene?._scene?.getCamera?.();
+    return camera ? { ...div.layout, scene: { ...div.layout.scene, camera } } : div.layout;
+  }
+
   /* Brings the traces that move to the present moment. */
   async function move(k) {
     const figure = page.figures[k], div = plot(k);
@@ -67,7 +73,7 @@
     const data = div.data.map((trace) => ({ ...trace }));
     for (const { trace, values } of figure.moving)
       for (const [name, over] of Object.entries(values)) set(data[trace], name, over[state.moment]);
-    await window.Plotly.react(div, data, div.layout);
+    await window.Plotly.react(div, data, seenFrom(div));
     state.drawing.delete(k);
     if (state.stale.has(k) && isSeen(div)) move(k);
   }
