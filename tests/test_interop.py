@@ -596,6 +596,24 @@ def test_as_imported_understands():
     assert as_imported(known) is known
 
 
+def test_torch_modules_keep_their_options():
+    torch = pytest.importorskip("torch")
+    network = network_of((3, 4, 1, True, True, 0))
+    linear, output = torch.nn.Linear(3, 4), torch.nn.Linear(4, 1)
+    module = torch.nn.Sequential(linear, torch.nn.ReLU(), output).double()
+    module.load_state_dict({name: torch.from_numpy(part) for name, part in to_state_dict(network).items()})
+    got = as_imported(
+        module, loss=torch.nn.MSELoss(), optimizer=torch.optim.SGD(module.parameters(), lr=1.0, weight_decay=0.1)
+    )
+    same(got.network, network)
+    assert got.decay_for(11) == WeightDecay.uniform(0.1)
+    X, y = rows_for(network), np.ones(11)
+    with torch.no_grad():
+        loss = torch.nn.MSELoss()(module(torch.from_numpy(X))[:, 0], torch.from_numpy(y))
+        expected = float(loss + 0.05 * sum((part**2).sum() for part in module.parameters()))
+    assert got.objective(X, y) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("model", [None, 3, np.ones((2, 3)), object(), (1,), [1, 2, 3, 4, 5]])
 def test_as_imported_lists_what_it_understands(model):
     with pytest.raises(TypeError, match="is not understood; a network is"):

@@ -7,12 +7,13 @@ import platform
 import time
 import warnings
 from importlib import metadata
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from extremal.cli import reporting
-from extremal.cli.model import Model
+from extremal.cli.model import Model, write
 from extremal.cli.report import Report, Versions
 from extremal.cli.table import Table
 
@@ -22,6 +23,8 @@ _PEERS = ("numpy", "scipy", "clarabel", "numba", "scikit-learn", "click", "rich"
 
 def fit(data: str, *, quiet: bool, **options: Any) -> Report:
     """Train on a CSV file, save what was asked for, and report."""
+    if options["history"]:
+        _check_picture(options["history"])
     table = Table.read(data).without(options["drop"])
     target = table.target(options["target"])
     features = [column for column in table.columns if column != target]
@@ -56,7 +59,7 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         classes=estimator.classes_ if is_classes else np.array([]),
     )
     if options["out"]:
-        model.save(options["out"])
+        write(model, options["out"], penalty=certificate.beta)
     if options["history"]:
         _draw(estimator.result_, options["history"])
     if options["report"]:
@@ -65,6 +68,8 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         reporting.write_fit(options["report"], estimator, certificate, inputs, numbers, model, options["seed"])
     training = {
         ("accuracy" if is_classes else "R2") + " on these rows": float(estimator.score((X - centre) / scale, scaled))
+        if len(y) > 1
+        else float("nan")
     }
     if options["cv"]:
         training[("accuracy" if is_classes else "R2") + ", five folds"] = estimator.best_score_
@@ -75,47 +80,9 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         seconds=seconds,
         scores=training,
         saved=options["out"],
-        proof=_save_proof(certificate, options["proof"]),
+        proof=save_proof(certificate, options["proof"]),
         page=options["report"],
-        notes=(*notes, *_proof_notes(certificate, options)),
-    )
-
-
-def certify(path: str, data: str, **options: Any) -> Report:
-    """Certify a saved model on a CSV file."""
-    import extremal
-
-    model = Model.load(path)
-    table = Table.read(data).without(options["drop"])
-    columns = [*model.features, options["target"] or model.target]
-    if options["drop_missing"]:
-        table = table.without_missing(columns)
-    X, y = model.inputs(table), model.targets(table, options["target"])
-    start = time.perf_counter()
-    certificate = extremal.certify(
-        model.network,
-        X,
-        y,
-        beta=options["beta"] or (options["alpha"] or model.alpha) * len(y),
-        loss=model.loss,
-        intercept=model.intercept,
-        tol=options["tol"],
-        time_limit=options["time_limit"],
-        random_state=options["seed"],
-        n_jobs=options["jobs"],
-        proof=options["proof"] is not None,
-    )
-    seconds = time.perf_counter() - start
-    if options["report"]:
-        reporting.write_certificate(options["report"], certificate, X, y, model, options["seed"])
-    return Report(
-        table=table,
-        model=model,
-        certificate=certificate,
-        seconds=seconds,
-        proof=_save_proof(certificate, options["proof"]),
-        page=options["report"],
-        notes=tuple(_proof_notes(certificate, options)),
+        notes=(*notes, *proof_notes(certificate, options)),
     )
 
 
@@ -147,7 +114,7 @@ def _with_proof(certificate: Any, network: Any, X: np.ndarray, y: np.ndarray, op
     )
 
 
-def _save_proof(certificate: Any, path: str | None) -> str | None:
+def save_proof(certificate: Any, path: str | None) -> str | None:
     """Write the certificate with its proof if that was asked for; the path if it was written."""
     if path is None or certificate.proof is None:
         return None
@@ -155,7 +122,7 @@ def _save_proof(certificate: Any, path: str | None) -> str | None:
     return path
 
 
-def _proof_notes(certificate: Any, options: dict[str, Any]) -> list[str]:
+def proof_notes(certificate: Any, options: dict[str, Any]) -> list[str]:
     if options["proof"] is not None and certificate.proof is None:
         return ["interrupted before there was a proof; the gap shown is that of the search"]
     return [f"the proof {certificate.shortfall}"] if certificate.shortfall else []
@@ -173,6 +140,8 @@ def _target(table: Table, target: str, options: dict[str, Any]) -> tuple[np.ndar
 
 def _hint(y: np.ndarray, target: str) -> list[str]:
     values = np.unique(y)
+    if len(values) == 1:
+        return [f"{target!r} has the same value in every row"]
     if len(values) > _FEW_VALUES or np.any(values != np.round(values)):
         return []
     return [f"{target!r} has only {len(values)} different values; --classes trains a classifier for them"]
@@ -220,6 +189,15 @@ def _trained(estimator: Any, X: np.ndarray, y: np.ndarray, quiet: bool, options:
             # the report has the status and the gap
             warnings.simplefilter("ignore", ConvergenceWarning)
             return estimator.fit(X, y)
+
+
+def _check_picture(path: str) -> None:
+    """Refuse a kind of picture that cannot be written before the work is done, not after."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kind = Path(path).suffix.removeprefix(".")
+    if kind and kind not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(f"there are no pictures of the kind .{kind}; --history takes .png, .svg, .pdf and others")
 
 
 def _draw(result: Any, path: str) -> None:

@@ -189,3 +189,6 @@ _WRITERS: dict[str, Callable[[Network, str | Path, dict[str, Any]], None]] = {
     ".onnx": _write_onnx,
     ".skops": _write_skops,
 }
+
+#: The suffixes that `save` knows.
+WRITABLE = tuple(_WRITERS)

@@ -83,7 +83,7 @@ class Imported:
         if self.loss is None or decay is None:
             raise ValueError(f"{self.source} does not know its {'loss' if self.loss is None else 'weight decay'}")
         loss = bind(self.loss, self.targets(y), self.sample_weight(n, sample_weight))
-        return loss.value(self.network.predict(X)) + _penalty(self.network, decay)
+        return loss.value(self.network.predict(X)) + decay.penalty(self.network)
 
 
 def _weights(n: int, given: ArrayLike | None) -> Array:
@@ -91,13 +91,6 @@ def _weights(n: int, given: ArrayLike | None) -> Array:
     if weight.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},); its shape is {weight.shape}")
     return weight
-
-
-def _penalty(network: Network, decay: WeightDecay) -> float:
-    weights, biases = split_bias(network)
-    parts = (weights, biases, network.output, network.intercept)
-    factors = (decay.hidden, decay.hidden_bias, decay.output, decay.output_bias)
-    return 0.5 * sum((factor or 0.0) * float(np.vdot(part, part)) for factor, part in zip(factors, parts, strict=True))
 
 
 def split_bias(network: Network) -> tuple[Array, Array]:

@@ -41,9 +41,9 @@ def as_imported(model: Any, **options: Any) -> Imported:
         return load(model, **options)
     libraries = _libraries(model)
     if "torch" in libraries and not isinstance(model, Mapping):
-        from extremal.interop import torch
+        from extremal.interop.torch import imported
 
-        return torch.imported(model, **options)
+        return imported(model, **options)
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise TypeError(f"{' and '.join(given)}: these are read from a torch module only")
@@ -65,7 +65,7 @@ def _without_options(model: Any, libraries: set[str]) -> Imported:
 
 
 def _from_sklearn(model: Any) -> Imported:
-    from extremal.interop import sklearn
+    from extremal.interop.sklearn import imported
 
     name = type(model).__name__
     if hasattr(model, "steps"):
@@ -78,7 +78,7 @@ def _from_sklearn(model: Any) -> Imported:
             raise ValueError(f"pass the network of the {name}, its {attribute}, and the data as that sees them")
     if not any(hasattr(model, attribute) for attribute in ("coefs_", "network_", "hidden_layer_sizes", "alpha")):
         raise ValueError(f"{name} is not a network; of scikit-learn, MLPRegressor and MLPClassifier are understood")
-    return sklearn.imported(model)
+    return imported(model)
 
 
 def _libraries(model: Any) -> set[str]:
