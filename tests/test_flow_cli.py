@@ -107,7 +107,7 @@ def test_a_report_of_a_run_without_limit(tmp_path):
     assert result.exit_code == 0, result.output
     assert "1 did not converge" in result.output
     assert "<= P*" in result.output
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"verdicts.csv", "best.npz", "best.png"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"verdicts.csv", "best.npz", "best.png", "report.html"}
 
 
 def test_numbers_words_and_scales(tmp_path):

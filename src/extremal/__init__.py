@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from extremal.problem import Problem
     from extremal.proof import Proof, SideTree
     from extremal.proving import with_proof
+    from extremal.report import Report, citation, report
     from extremal.reproductions import reproduce
     from extremal.stationarity import Stationarity, stationarity
     from extremal.training import FitResult, Record, beta_max, fit, path
@@ -66,6 +67,7 @@ _ROOM_OF = {
     "ReLURegressor": "estimators",
     "ReLURegressorCV": "estimators",
     "Record": "training",
+    "Report": "report",
     "SideTree": "proof",
     "Stationarity": "stationarity",
     "Status": "certificate",
@@ -76,6 +78,7 @@ _ROOM_OF = {
     "arrangements": "arrangements",
     "beta_max": "training",
     "certify": "interop.judging",
+    "citation": "report",
     "count_arrangements": "arrangements",
     "fit": "training",
     "flow": "flow",
@@ -86,6 +89,7 @@ _ROOM_OF = {
     "max_margin": "training.constrained",
     "min_norm": "training.constrained",
     "path": "training",
+    "report": "report",
     "reproduce": "reproductions",
     "sample_arrangements": "arrangements",
     "scenario_size": "arrangements",
@@ -116,6 +120,7 @@ __all__ = [
     "ReLURegressor",
     "ReLURegressorCV",
     "Record",
+    "Report",
     "SideTree",
     "Stationarity",
     "Status",
@@ -126,6 +131,7 @@ __all__ = [
     "arrangements",
     "beta_max",
     "certify",
+    "citation",
     "closed_forms",
     "count_arrangements",
     "datasets",
@@ -141,6 +147,7 @@ __all__ = [
     "path",
     "plotting",
     "programs",
+    "report",
     "reproduce",
     "reproductions",
     "sample_arrangements",

@@ -1,4 +1,4 @@
-"""The command line: extremal fit | certify | verify | predict | flow | arrangements | reproduce | info."""
+"""The command line: extremal fit | certify | report | verify | predict | flow | arrangements | reproduce | info."""
 
 # Nothing but click is imported here: `extremal --help` answers at once, and NumPy waits for a command that
 # needs it.
@@ -79,7 +79,27 @@ _proving = _options(
 )  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
+_page = click.option(
+    "--report",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE.html",
+    help="Write a page with the verdict and interactive figures; it opens in any browser, offline.",
+)
+
+
+class _Remembering(click.Group):
+    """A group that keeps what was typed, for the report to say."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["extremal.typed"] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_Remembering,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
 @click.version_option(package_name="extremal")
 def main() -> None:
     """Train two-layer ReLU networks to the global optimum, with a proof of how close they are to it."""
@@ -128,6 +148,7 @@ def main() -> None:
     metavar="PICTURE",
     help="Draw how objective and proven bound closed on each other (png, svg or pdf).",
 )
+@_page
 def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
     """Train a network on the CSV file DATA and certify it.
 
@@ -143,45 +164,56 @@ def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> 
         raise click.UsageError("give --alpha or --cv, not both")
     if options["classes"] and options["loss"] in ("squared", "huber"):
         raise click.UsageError(f"--loss {options['loss']} is for numbers, and --classes asks for classes")
-    for option in ("out", "history", "proof"):
+    for option in ("out", "history", "proof", "report"):
         _check_folder(options[option], option)
     from extremal.cli import commands
+
+    _check_page(options["report"])
 
     with _data_errors():
         report = commands.fit(data, quiet=as_json, **options)
     _finish(report, as_json, require_gap)
 
 
+_certifying = _options(
+    click.argument("model", type=_DATA),
+    click.argument("data", type=_DATA),
+    _reading,
+    click.option(
+        "--alpha", type=click.FloatRange(min=0, min_open=True), help="The penalty, relative to the mean loss."
+    ),
+    click.option(
+        "--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty, relative to the sum of the losses."
+    ),
+    click.option(
+        "--loss",
+        type=click.Choice(["squared", "mse", "huber", "logistic", "softmax", "squared_hinge"]),
+        help="squared is r^2/2, mse r^2 as in PyTorch's MSELoss.  [default: squared, or logistic or softmax for "
+        "classes]",
+    ),
+    click.option("--classes", is_flag=True, help="The target holds classes, in order of the outputs."),
+    click.option(
+        "--biases",
+        type=click.Choice(["hidden", "all", "none"]),
+        help="Which biases the penalty includes: hidden as `fit`, all as PyTorch's weight_decay, none as "
+        "scikit-learn.  [default: all for .pt and .safetensors, none for .skops, else hidden]",
+    ),
+    click.option(
+        "--standardize", is_flag=True, help="The network was trained on columns of mean 0 and variance 1 (target too)."
+    ),
+    _proving,
+    click.option(
+        "--improved",
+        type=click.Path(dir_okay=False, writable=True),
+        metavar="FILE",
+        help="Save the better network: .npz, .safetensors, .pt, .onnx or .skops.",
+    ),
+)
+
+
 @main.command(epilog=EXIT_CODES, short_help="Judge a trained network of any library.")
-@click.argument("model", type=_DATA)
-@click.argument("data", type=_DATA)
-@_reading
-@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="The penalty, relative to the mean loss.")
-@click.option(
-    "--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty, relative to the sum of the losses."
-)
-@click.option(
-    "--loss",
-    type=click.Choice(["squared", "mse", "huber", "logistic", "softmax", "squared_hinge"]),
-    help="squared is r^2/2, mse r^2 as in PyTorch's MSELoss.  [default: squared, or logistic or softmax for classes]",
-)
-@click.option("--classes", is_flag=True, help="The target holds classes, in order of the outputs.")
-@click.option(
-    "--biases",
-    type=click.Choice(["hidden", "all", "none"]),
-    help="Which biases the penalty includes: hidden as `fit`, all as PyTorch's weight_decay, none as scikit-learn.  "
-    "[default: all for .pt and .safetensors, none for .skops, else hidden]",
-)
-@click.option(
-    "--standardize", is_flag=True, help="The network was trained on columns of mean 0 and variance 1 (target too)."
-)
-@_proving
-@click.option(
-    "--improved",
-    type=click.Path(dir_okay=False, writable=True),
-    metavar="FILE",
-    help="Save the better network: .npz, .safetensors, .pt, .onnx or .skops.",
-)
+@_certifying
+@_page
 def certify(model: str, data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
     """Say how far a trained MODEL is from the best network for DATA, where that comes from, and what is better.
 
@@ -202,13 +234,37 @@ def certify(model: str, data: str, as_json: bool, require_gap: float | None, **o
     """
     if options["alpha"] is not None and options["beta"] is not None:
         raise click.UsageError("give --alpha or --beta, not both")
-    for option in ("proof", "improved"):
+    for option in ("proof", "improved", "report"):
         _check_folder(options[option], option)
     from extremal.cli import judging
 
+    _check_page(options["report"])
     with _data_errors():
         report = judging.certify(model, data, **options)
     _finish(report, as_json, require_gap)
+
+
+@main.command(epilog=EXIT_CODES, short_help="Write a page about a saved model: verdict, figures, neurons.")
+@_certifying
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE.html",
+    default="report.html",
+    show_default=True,
+    help="Where to write the page.",
+)
+@click.pass_context
+def report(context: click.Context, out: str, **options: Any) -> None:
+    """Certify a saved MODEL on DATA and write a page about it, for any browser, offline.
+
+    The same as `extremal certify MODEL DATA --report FILE.html`.
+
+    \b
+    extremal fit data.csv --out model.npz
+    extremal report model.npz data.csv --out report.html
+    """
+    context.invoke(certify, report=out, **options)
 
 
 @main.command(epilog=VERIFY_CODES, short_help="Check a proof of optimality from scratch.")
@@ -370,9 +426,10 @@ def arrangements(data: str, as_json: bool, **options: Any) -> None:
 )
 @click.option(
     "--report",
-    type=click.Path(file_okay=False, writable=True),
-    metavar="FOLDER",
-    help="Write the verdicts (csv), and the record (npz) and pictures (png, gif) of the best start.",
+    type=click.Path(writable=True),
+    metavar="FOLDER|FILE.html",
+    help="Write the verdicts (csv), and the record (npz), pictures (png, gif) and a page (html) of the best start; "
+    "only the page if the name ends in .html.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def flow(data: str, as_json: bool, **options: Any) -> None:
@@ -390,6 +447,12 @@ def flow(data: str, as_json: bool, **options: Any) -> None:
     if options["method"] == "flow" and options["step"] is not None:
         raise click.UsageError("--step is for the discrete methods; the flow chooses its steps")
     from extremal.cli import flowing
+
+    if flowing.is_page(options["report"]):
+        _check_folder(options["report"], "report")
+        _check_page(options["report"])
+    elif options["report"] and Path(options["report"]).is_file():
+        raise click.UsageError("--report: this is a file; give a folder, or a name that ends in .html")
 
     with _data_errors("Interrupted before there was a result."):
         report = flowing.flow(data, quiet=as_json, **options)
@@ -445,6 +508,14 @@ def _check_folder(path: str | None, option: str) -> None:
     """Refuse a file that cannot be written before the work is done, not after."""
     if path and not Path(path).absolute().parent.is_dir():
         raise click.UsageError(f"--{option}: there is no folder {Path(path).parent}")
+
+
+def _check_page(path: str | None) -> None:
+    """Refuse a page that cannot be written before the work is done, not after."""
+    if path:
+        from extremal.cli import reporting
+
+        reporting.needs_plotly()
 
 
 @contextlib.contextmanager

@@ -12,12 +12,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from extremal.cli import reporting
 from extremal.cli.model import Model, write
 from extremal.cli.report import Report, Versions
 from extremal.cli.table import Table
 
 _FEW_VALUES = 10
-_PEERS = ("numpy", "scipy", "clarabel", "numba", "scikit-learn", "click", "rich", "matplotlib")
+_PEERS = ("numpy", "scipy", "clarabel", "numba", "scikit-learn", "click", "rich", "matplotlib", "plotly")
 
 
 def fit(data: str, *, quiet: bool, **options: Any) -> Report:
@@ -61,6 +62,10 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         write(model, options["out"], penalty=certificate.beta)
     if options["history"]:
         _draw(estimator.result_, options["history"])
+    if options["report"]:
+        numbers = np.searchsorted(estimator.classes_, y).astype(np.float64) if is_classes else scaled
+        inputs = (X - centre) / scale
+        reporting.write_fit(options["report"], estimator, certificate, inputs, numbers, model, options["seed"])
     training = {
         ("accuracy" if is_classes else "R2") + " on these rows": float(estimator.score((X - centre) / scale, scaled))
         if len(y) > 1
@@ -76,6 +81,7 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         scores=training,
         saved=options["out"],
         proof=save_proof(certificate, options["proof"]),
+        page=options["report"],
         notes=(*notes, *proof_notes(certificate, options)),
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from extremal.cli.commands import scaling, target_scaling
 from extremal.cli.report import finite
+from extremal.cli.reporting import write
 from extremal.cli.screen import ProgressLine, show_rows, show_table
 from extremal.cli.table import Table
 from extremal.design import Design
@@ -93,7 +94,8 @@ class FlowReport:
             "time": f"{self.seconds:.2f} s",
         }
         if self.files:
-            foot["written"] = f"{', '.join(self.files)} in {options['report']}"
+            place = "" if is_page(options["report"]) else f" in {options['report']}"
+            foot["written"] = f"{', '.join(self.files)}{place}"
         status = found.sentence[0].upper() + found.sentence[1:] + "."
         if self.interrupted:
             status = f"Interrupted after {len(found.seeds)} of {options['seeds']} starts. {status}"
@@ -128,9 +130,9 @@ def flow(data: str, *, quiet: bool, **options: Any) -> FlowReport:
     X = (X - centre) / scale
     if classes:
         _refuse_impossible(X, y, options["bias"] == "penalized")
-    folder = Path(options["report"]) if options["report"] else None
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
+    written = Path(options["report"]) if options["report"] else None
+    if written and not is_page(options["report"]):
+        written.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with ProgressLine(quiet, "getting ready (after an installation some code is compiled, once)") as line:
         watch = _Watch(line.say, options["seeds"])
@@ -144,7 +146,7 @@ def flow(data: str, *, quiet: bool, **options: Any) -> FlowReport:
         )
         seconds = time.perf_counter() - start
         line.say("drawing")
-        files = _write(statistics, folder) if folder else []
+        files = _write(statistics, written, _Page(X, y, features, classes, target)) if written else []
     notes = [] if options["standardize"] else _uneven(X, features)
     return FlowReport(table, features, target, classes, options, statistics, seconds, files, notes)
 
@@ -239,7 +241,51 @@ def _described(classes: list[str]) -> str:
     return "-1 or +1" if classes == ["-1", "1"] else f"-1 is {classes[0]}, +1 is {classes[1]}"
 
 
-def _write(statistics: FlowStatistics, folder: Path) -> list[str]:
+def is_page(path: str | None) -> bool:
+    """Whether a page alone is asked for, and not a folder."""
+    return path is not None and path.lower().endswith((".html", ".htm"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Page:
+    """What the page says beyond the runs."""
+
+    X: Array
+    y: Array
+    features: list[str]
+    classes: list[str]
+    target: str
+
+    def write(self, statistics: FlowStatistics, path: Path) -> str:
+        write(
+            str(path), statistics, self.X, self.y, feature_names=self.features, class_names=self.classes or None,
+            title=f"{self.target}: where gradient flow ends up", random_state=_best(statistics)[0],
+        )  # fmt: skip
+        return path.name
+
+
+def _best(statistics: FlowStatistics) -> tuple[int, FlowResult]:
+    """The run of the smallest value, with its seed."""
+    runs = zip(statistics.seeds, statistics.results, strict=True)
+    return min(runs, key=lambda run: run[1].value)
+
+
+def _write(statistics: FlowStatistics, path: Path, page: _Page) -> list[str]:
+    """The page; into a folder also the verdicts, and the record and pictures of the best run."""
+    if is_page(str(path)):
+        return [page.write(statistics, path)]
+    return [*_write_folder(statistics, path), *_write_page(statistics, path, page)]
+
+
+def _write_page(statistics: FlowStatistics, folder: Path, page: _Page) -> list[str]:
+    """The page in a folder, where plotly is there to draw it."""
+    try:
+        return [page.write(statistics, folder / "report.html")]
+    except ImportError:
+        return []
+
+
+def _write_folder(statistics: FlowStatistics, folder: Path) -> list[str]:
     """The verdicts, and the record and pictures of the best run."""
     import csv
 
@@ -248,7 +294,7 @@ def _write(statistics: FlowStatistics, folder: Path) -> list[str]:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    best = min(statistics.results, key=lambda result: result.value)
+    best = _best(statistics)[1]
     best.trajectory.save(folder / "best.npz")
     return ["verdicts.csv", "best.npz", *_draw(best, statistics, folder)]
 

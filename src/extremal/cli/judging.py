@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extremal.cli import reporting
 from extremal.cli.model import Model, write
 from extremal.cli.report import Report
 from extremal.cli.table import Table
@@ -52,12 +53,15 @@ def certify(path: str, data: str, **options: Any) -> JudgementReport:
     )
     if options["improved"]:
         subject.save(judgement.improved, options["improved"])
+    if options["report"]:
+        reporting.write_certificate(options["report"], judgement, subject.X, subject.y, subject.model, options["seed"])
     return JudgementReport(
         table=subject.table,
         model=subject.model,
         certificate=judgement,
         seconds=time.perf_counter() - start,
         proof=save_proof(judgement, options["proof"]),
+        page=options["report"],
         notes=tuple(proof_notes(judgement, options)),
         judgement=judgement,
         improved=options["improved"],
@@ -248,7 +252,7 @@ class JudgementReport(Report):
             for name, part in judgement.split.items()
         }
         better = {"best network found": f"{judgement.best:.8g}, {judgement.improved.width} neurons"}
-        last: dict[str, str] = {name: rows.pop(name) for name in ("time", "proof") if name in rows}
+        last: dict[str, str] = {name: rows.pop(name) for name in ("time", "proof", "report") if name in rows}
         return {**rows, **better, "objective - bound": f"{total:.4g}, of which", **split, **last}
 
     def show(self) -> None:

@@ -24,6 +24,7 @@ class Report:
     scores: dict[str, float] = field(default_factory=dict)
     saved: str | None = None
     proof: str | None = None
+    page: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,6 +66,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "model": self.saved,
             "proof": self.proof,
+            "report": self.page,
         }
 
     def rows(self) -> dict[str, str]:
@@ -82,7 +84,7 @@ class Report:
             **{name: f"{value:.4f}" for name, value in self.scores.items()},
             "time": f"{self.seconds:.2f} s",
         }
-        written = {"model": self.saved, "proof": self.proof}
+        written = {"model": self.saved, "proof": self.proof, "report": self.page}
         return rows | {name: path for name, path in written.items() if path}
 
     def show(self) -> None:

@@ -1,0 +1,1 @@
+"""Figures: pure functions from numbers to what plotly.js draws."""
