@@ -18,11 +18,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "numpydoc",
     "sphinx_copybutton",
-    "mathml",  # these four are in _ext
+    "mathml",  # from here on they are in _ext
     "docstrings",
     "names",
     "public",
     "commands",
+    "errata",
 ]
 if (HERE.parent / "examples" / "gallery").exists():
     extensions.append("sphinx_gallery.gen_gallery")
