@@ -31,6 +31,8 @@ exclude_patterns = ["_build", "_ext", "gallery/**/*.py", "gallery/**/*.ipynb"]
 templates_path: list[str] = []
 default_role = "literal"
 smartquotes = False  # "squared" is a string
+numfig = True  # formulas are numbered with their page: (2.1)
+math_numfig = True
 nitpicky = True  # a link that leads nowhere is an error
 
 # Markdown

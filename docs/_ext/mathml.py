@@ -41,9 +41,10 @@ def visit_inline(translator: HTML5Translator, node: nodes.math) -> None:
 
 def visit_display(translator: HTML5Translator, node: nodes.math_block) -> None:
     translator.body.append(translator.starttag(node, "div", CLASS="math"))
+    translator.body.append(f'<div class="formula">{translate(node, as_block=True)}</div>')
     if node.get("number"):
         translator.body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
         translator.add_permalink_ref(node, "Link to this equation")
         translator.body.append("</span>")
-    translator.body.append(translate(node, as_block=True) + "</div>\n")
+    translator.body.append("</div>\n")
     raise nodes.SkipNode
