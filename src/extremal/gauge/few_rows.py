@@ -56,6 +56,39 @@ def touched_points(X: Array, lam: Array, tol: float = 1e-3) -> Array:
     return np.array(kept).reshape(-1, len(lam))
 
 
+def best_points(X: Array, Lam: Array) -> Array:
+    """For each row lam of Lam a point s (X u)_+ with s lam^T (X u)_+ = g(lam), s = +-1, shape (k, n)."""
+    best, value = np.zeros(Lam.shape), np.zeros(len(Lam))
+    for points in _points(X, Lam):
+        products = (Lam * points).sum(axis=1)
+        better = np.abs(products) > value
+        best[better] = np.sign(products[better])[:, None] * points[better]
+        value = np.maximum(value, np.abs(products))
+    return best
+
+
+def spikes(X: Array, *, samples: int = 4096) -> Array:
+    """The corners of the convex hull of the rectified ellipsoid and its mirror image: s (X u)_+, shape (k, n).
+
+    A corner is the maximiser for a whole cone of multipliers lam, so it is found by some of many of them, evenly
+    distributed, unless its cone is thin. What moves with lam is on the curved part, and no corner.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), n <= 6
+    samples : int
+        Multipliers that are tried.
+    """
+    stretch = float(np.abs(X).max(initial=0.0)) or 1.0
+    rng = np.random.default_rng(0)
+    Lam = rng.standard_normal((samples, len(X)))
+    points = best_points(X / stretch, Lam)
+    moved = best_points(X / stretch, Lam + 1e-3 * rng.standard_normal(Lam.shape))
+    fixed = points[np.abs(moved - points).max(axis=1, initial=0.0) < 1e-12]
+    _, first = np.unique(np.round(fixed, 6) + 0.0, axis=0, return_index=True)
+    return stretch * fixed[first]
+
+
 def _points(X: Array, Lam: Array) -> Iterator[Array]:
     """(X u)_+ of (k, n) for every unit vector u that is a candidate for the rows of Lam."""
     X, Lam = np.asarray(X, dtype=np.float64), np.asarray(Lam, dtype=np.float64)

@@ -6,6 +6,7 @@ from extremal.plotting.animation import animate
 from extremal.plotting.cells import arrangement
 from extremal.plotting.dashboard import plot_flow
 from extremal.plotting.directions import plot_directions
+from extremal.plotting.duality import polar_set, rectified_ellipsoid
 from extremal.plotting.ellipsoid import plot_ellipsoid
 from extremal.plotting.events import plot_events
 from extremal.plotting.fits import fit_1d, fit_2d, kinks_1d
@@ -37,4 +38,6 @@ __all__ = [
     "plot_norms",
     "plot_path",
     "plot_polar",
+    "polar_set",
+    "rectified_ellipsoid",
 ]

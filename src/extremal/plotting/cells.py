@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from extremal.plotting.style import GREY, POINTS, axes
+from extremal.plotting.sphere import great_circles, half, look_from
+from extremal.plotting.style import GREY, POINTS, flat_axes, solid_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 _LARGEST_LABEL = 12
 
 
-def arrangement(X: ArrayLike, ax: Axes | None = None, *, labels: bool = True) -> Axes:
+def arrangement(
+    X: ArrayLike, ax: Axes | None = None, *, labels: bool = True, view: Literal["disc", "globe"] = "disc"
+) -> Axes:
     """The cells of {x_i . u = 0}: arcs of the circle for two columns, regions of the sphere for three.
 
     Colours tell how many rows are active. The sphere is shown by stereographic projection from its south pole: the disc
@@ -31,7 +34,9 @@ def arrangement(X: ArrayLike, ax: Axes | None = None, *, labels: bool = True) ->
     X : array of shape (n, 2) or (n, 3)
     ax : Axes, optional
     labels : bool
-        Write the patterns into the cells that have room for them, for at most 12 rows.
+        Write the patterns into the cells that have room for them, for at most 12 rows; not on the globe.
+    view : {"disc", "globe"}
+        For three columns: the disc, or the sphere itself, on axes of three dimensions.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def arrangement(X: ArrayLike, ax: Axes | None = None, *, labels: bool = True) ->
     Raises
     ------
     ValueError
-        If X has another number of columns.
+        If X has another number of columns, there is no such view of it, or the axes have the wrong dimensions.
     """
     from extremal.arrangements import arrangements
 
@@ -48,14 +53,19 @@ def arrangement(X: ArrayLike, ax: Axes | None = None, *, labels: bool = True) ->
     rows = found.design.dense()
     if rows.shape[1] not in (2, 3):
         raise ValueError(f"this picture is for 2 or 3 columns; X has {rows.shape[1]}")
-    ax = axes(ax)
+    if view not in ("disc", "globe") or (view == "globe" and rows.shape[1] == 2):
+        raise ValueError(f'the views are "disc" and, for 3 columns, "globe"; not {view!r} of {rows.shape[1]} columns')
+    ax = solid_axes(ax) if view == "globe" else flat_axes(ax)
     patterns = found.patterns.unpack()
     labels = labels and len(rows) <= _LARGEST_LABEL
     if rows.shape[1] == 2:
         _draw_arcs(ax, rows, found.witnesses(), patterns, labels)
+    elif view == "globe":
+        _draw_globe(ax, rows, patterns)
     else:
         _draw_sphere(ax, rows, labels)
-    ax.set_aspect("equal")
+    if view == "disc":
+        ax.set_aspect("equal")
     ax.set_axis_off()
     ax.set_title(f"{len(patterns)} cells of {found.central.N} hyperplanes", fontsize="medium")
     return ax
@@ -132,6 +142,27 @@ def _draw_sphere(ax: Axes, rows: Array, labels: bool) -> None:
         _write_inside(ax, active, inside, side, shade)
     ax.set_xlim(-1.05, 1.05)
     ax.set_ylim(-1.05, 1.05)
+
+
+def _draw_globe(ax: Any, rows: Array, patterns: np.ndarray) -> None:
+    """The sphere in the colours of its cells, seen from a little above the equator, and the great circles on it."""
+    eye = np.array([0.2, -0.55, 0.8])
+    outline = next(great_circles(eye[None]))[0]
+    ax.plot(*(1.003 * outline).T, color="0.3", linewidth=1.4, zorder=6)
+    look_from(ax, eye)
+    longitude, latitude = np.meshgrid(
+        np.linspace(-np.pi, np.pi, POINTS + 1), np.linspace(-np.pi, np.pi, POINTS // 2 + 1) / 2
+    )
+    sphere = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)])
+    middle = 0.25 * (sphere[:, 1:, 1:] + sphere[:, 1:, :-1] + sphere[:, :-1, 1:] + sphere[:, :-1, :-1])
+    active = (np.tensordot(rows, middle, axes=1) > 0).sum(axis=0)
+    shade = _shades(patterns.sum(axis=1))
+    colours = np.array([shade(k) for k in range(len(rows) + 1)])[active]
+    ax.plot_surface(*sphere, facecolors=colours, rstride=1, cstride=1, linewidth=0, antialiased=False, shade=False)
+    for circle, _ in great_circles(rows):
+        ax.plot(*(1.004 * half(circle, eye, True)).T, color="white", linewidth=1.3, zorder=5)
+    ax.set(xlim=(-0.65, 0.65), ylim=(-0.65, 0.65), zlim=(-0.65, 0.65))
+    ax.set_box_aspect((1, 1, 1))
 
 
 def _great_circle(normal: Array) -> Array:

@@ -25,7 +25,9 @@ FINE = 96
 SLIM = 4.0
 
 
-def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: ArrayLike | None = None) -> Axes:
+def plot_ellipsoid(
+    trajectory: Trajectory, ax: Axes | None = None, *, lam: ArrayLike | None = None, colorbar: bool = True
+) -> Axes:
     """The rectified ellipsoid {(X u)_+ : |u| <= 1}, the ways of (X v_i)_+ on it, and the spikes that lam touches.
 
     The hyperplanes lam^T z = +-g(lam) support the ellipsoid and its mirror image. Stars mark the points that they touch
@@ -41,6 +43,8 @@ def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: Array
         For three rows of three dimensions.
     lam : array of shape (n,), optional
         The multiplier of the limit; that of the last snapshot by default.
+    colorbar : bool
+        Whether to draw that of the time.
 
     Returns
     -------
@@ -81,12 +85,13 @@ def plot_ellipsoid(trajectory: Trajectory, ax: Axes | None = None, *, lam: Array
     }
     axes.scatter(*touched.T, label="touched by λ", **star, **solid)
     if n == 2:
-        _draw_supports(axes, lam, float(gauge_values(X, lam[None])[0]))
-    time_bar(axes, scale, shrink=0.7)
+        draw_supports(axes, lam, float(gauge_values(X, lam[None])[0]))
+    if colorbar:
+        time_bar(axes, scale, shrink=0.7)
     handles = [*mark_signs(ends=True), *axes.get_legend_handles_labels()[0]]
     place: dict[str, Any] = {"loc": "upper left"}
     if n == 2:
-        place |= {"bbox_to_anchor": (0, -0.12), "ncols": 2}
+        place |= {"bbox_to_anchor": (0, -0.15), "ncols": 2}
     axes.legend(handles=handles, frameon=False, fontsize="small", **place)
     return axes
 
@@ -171,7 +176,7 @@ def _draw_patch(ax: Any, corners: Array) -> None:
         ax.plot(*corners[1:].T, color="0.35", linewidth=0.8, zorder=2)
 
 
-def _draw_supports(ax: Axes, lam: Array, gauge: float) -> None:
+def draw_supports(ax: Axes, lam: Array, gauge: float) -> None:
     """The lines lam^T z = +-g(lam)."""
     if gauge <= 0:
         return

@@ -35,6 +35,7 @@ def plot_polar(
     lam: ArrayLike | None = None,
     value: float | None = None,
     optimum: float | None = None,
+    colorbar: bool = True,
 ) -> Axes:
     """The polar set {lam : g(lam) <= 1} of the rectified ellipsoid, and lam / g(lam) along a run.
 
@@ -53,6 +54,8 @@ def plot_polar(
         The multiplier of the limit, scaled in the same way and marked by a star.
     value, optimum : float, optional
         The value of the limit and P*; the level of P* (or else of the value) is drawn for two rows.
+    colorbar : bool
+        Whether to draw that of the time.
 
     Returns
     -------
@@ -71,10 +74,10 @@ def plot_polar(
     end = on_boundary(X, path[-1:] if lam is None else multiplier(trajectory, lam)[None])
     extent = _extent(np.vstack([path, end]))
     if n == 2:
-        _draw_region(axes, X, orthant, extent, np.vstack([path, end]))
+        draw_region(axes, X, orthant, extent, np.vstack([path, end]))
     else:
         look_from(axes, orthant * np.array([1.0, 0.8, 0.65]))
-        _draw_surface(axes, X, orthant, extent)
+        draw_surface(axes, X, orthant, extent)
     scale = colour_of_time(trajectory)
     timed_line(axes, path, trajectory.time, scale, linewidth=2.6, zorder=4)
     solid: dict[str, Any] = {"depthshade": False} if n == 3 else {}
@@ -94,12 +97,11 @@ def plot_polar(
         axes.scatter(*end.T, label="limit", **star)
     level, name = (optimum, "P*") if optimum is not None else (value, "the value of the limit")
     if level is not None and n == 2:
-        nearest = y * level / (y @ y)
-        axes.axline(nearest, nearest + np.array([-y[1], y[0]]), color=GREEN, linewidth=1.2, linestyle="--", zorder=3)
-        axes.plot([], [], color=GREEN, linewidth=1.2, linestyle="--", label=f"yᵀλ = {name}")
+        draw_level(axes, y, level, name)
     _finish(axes, n, orthant, extent)
-    time_bar(axes, scale, shrink=0.7)
-    below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.12 if n == 2 else 0), "ncols": 3}
+    if colorbar:
+        time_bar(axes, scale, shrink=0.7)
+    below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.15 if n == 2 else 0), "ncols": 3}
     axes.legend(frameon=False, fontsize="small", **below)
     return axes
 
@@ -132,7 +134,7 @@ def _clipped(X: Array, directions: Array, extent: Array) -> Array:
     return np.where(inside[:, None], points, far)
 
 
-def _draw_region(ax: Axes, X: Array, orthant: Array, extent: Array, path: Array) -> None:
+def draw_region(ax: Axes, X: Array, orthant: Array, extent: Array, path: Array) -> None:
     """The set in the plane, darker in the orthant of the labels; its edge has points in the directions of the path."""
     turn = np.linspace(0, 2 * np.pi, AROUND + 1)
     known = path[np.isfinite(path).all(axis=1)] / extent
@@ -144,14 +146,21 @@ def _draw_region(ax: Axes, X: Array, orthant: Array, extent: Array, path: Array)
     ax.fill(*_around(mine, orthant).T, facecolor=ORANGE, alpha=0.35, edgecolor="none", zorder=1)
 
 
+def draw_level(ax: Any, y: Array, level: float, name: str) -> None:
+    """The line y^T lam = level."""
+    nearest = y * level / (y @ y)
+    ax.axline(nearest, nearest + np.array([-y[1], y[0]]), color=GREEN, linewidth=1.2, linestyle="--", zorder=3)
+    ax.plot([], [], color=GREEN, linewidth=1.2, linestyle="--", label=f"yᵀλ = {name}")
+
+
 def _around(points: Array, orthant: Array) -> Array:
     """Points of one quadrant in the order of their angles, from the origin."""
     angle = np.arctan2(points[:, 1] * orthant[1], points[:, 0] * orthant[0])
     return np.concatenate([np.zeros((1, 2)), points[np.argsort(angle)]])
 
 
-def _draw_surface(ax: Any, X: Array, orthant: Array, extent: Array) -> None:
-    """The boundary in the orthant of the labels, shaded, with its faces told apart."""
+def draw_surface(ax: Any, X: Array, orthant: Array, extent: Array) -> Array:
+    """The boundary in the orthant of the labels, shaded, with its faces told apart; its triangles (k, 3, 3)."""
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     points = boundary_triangles(X, orthant * extent)
@@ -163,6 +172,7 @@ def _draw_surface(ax: Any, X: Array, orthant: Array, extent: Array) -> None:
     colours = np.outer(shade, [1.0, 0.88, 0.66])
     patch = Poly3DCollection(points, facecolors=colours, edgecolors=colours, linewidth=0.3, zorder=1)
     ax.add_collection3d(patch, autolim=False)
+    return points
 
 
 def boundary_triangles(X: Array, corner: Array) -> Array:
