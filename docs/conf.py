@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "numpydoc",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
     "mathml",  # from here on they are in _ext
     "docstrings",
     "names",
@@ -25,8 +26,6 @@ extensions = [
     "commands",
     "errata",
 ]
-if (HERE.parent / "examples" / "gallery").exists():
-    extensions.append("sphinx_gallery.gen_gallery")
 exclude_patterns = ["_build", "_ext", "gallery/**/*.py", "gallery/**/*.ipynb"]
 templates_path: list[str] = []
 default_role = "literal"

@@ -18,6 +18,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 #: Bars are norms: they keep their size, and stand close to what they enclose.
 BAR = re.compile(r'<mo(?: stretchy="false")?>(\||‖)</mo>')
+#: In \\tfrac12 every digit is an argument, as TeX reads it; docutils would take 12.
+HALF = re.compile(r"(\\[td]?frac)(\d)(\d)")
 logger = logging.getLogger(__name__)
 
 
@@ -28,7 +30,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 def translate(node: nodes.Element, *, as_block: bool) -> str:
     try:
-        return BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', tex2mathml(node.astext(), as_block=as_block))
+        formula = HALF.sub(r"\1{\2}{\3}", node.astext())
+        return BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', tex2mathml(formula, as_block=as_block))
     except MathError as error:
         logger.warning("not a formula: %s (%s)", node.astext(), error, location=node)
         return ""
