@@ -214,10 +214,13 @@ def test_wrong_usage(arguments):
 def test_a_file_that_is_no_model(regression, tmp_path):
     result = run("certify", regression, regression)
     assert result.exit_code == 1
-    assert "not a model" in result.stderr
+    assert "a network is read from .npz" in result.stderr
     path = tmp_path / "net.npz"
     extremal.Network.zero(2).save(path)
-    assert "bare network" in run("certify", path, regression).stderr
+    assert "net.npz does not say how its weights were penalised" in run("certify", path, regression).stderr
+    assert "bare network" in run("predict", path, regression).stderr
+    (tmp_path / "other.npz").write_bytes(b"other")
+    assert "not a model" in run("predict", tmp_path / "other.npz", regression).stderr
 
 
 def test_exit_codes_of_gap_time_and_interrupt(regression, monkeypatch):

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
         sample_arrangements,
         scenario_size,
     )
-    from extremal.certificate import Certificate, Status, certify
+    from extremal.certificate import Certificate, Status
     from extremal.closed_forms import is_orthogonally_separable, is_spike_free
+    from extremal.conventions import WeightDecay
     from extremal.estimators import ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV
     from extremal.flow import FlowResult, Verdict, flow
     from extremal.flow.starts import FlowStatistics, flows
     from extremal.flow.trajectory import Trajectory
     from extremal.gauge import GaugeBounds, gauge
+    from extremal.interop.judging import certify
+    from extremal.judgement import Judgement
     from extremal.network import Network
     from extremal.problem import Problem
     from extremal.proof import Proof, SideTree
@@ -50,6 +53,7 @@ _ROOM_OF = {
     "FlowResult": "flow",
     "FlowStatistics": "flow.starts",
     "GaugeBounds": "gauge",
+    "Judgement": "judgement",
     "MinNormResult": "training.constrained",
     "MinNormStatus": "training.constrained",
     "Network": "network",
@@ -68,9 +72,10 @@ _ROOM_OF = {
     "TooManyCells": "arrangements",
     "Trajectory": "flow.trajectory",
     "Verdict": "flow",
+    "WeightDecay": "conventions",
     "arrangements": "arrangements",
     "beta_max": "training",
-    "certify": "certificate",
+    "certify": "interop.judging",
     "count_arrangements": "arrangements",
     "fit": "training",
     "flow": "flow",
@@ -98,6 +103,7 @@ __all__ = [
     "FlowResult",
     "FlowStatistics",
     "GaugeBounds",
+    "Judgement",
     "MinNormResult",
     "MinNormStatus",
     "Network",
@@ -116,6 +122,7 @@ __all__ = [
     "TooManyCells",
     "Trajectory",
     "Verdict",
+    "WeightDecay",
     "arrangements",
     "beta_max",
     "certify",

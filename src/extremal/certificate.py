@@ -9,14 +9,16 @@ own, is a neuron that improves the network.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from extremal.design import Array, Design
+from extremal.design import Array
 from extremal.gauge import check_threads, compile_kernels
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.gauge.bounds import GaugeBounds, GaugeStatus
@@ -50,6 +52,7 @@ class Status(Enum):
     TIME_LIMIT = "stopped at the time limit; the network and the gap shown are valid, and more time improves both"
     INTERRUPTED = "interrupted; the network is the best so far and the gap shown is valid"
     NOT_OPTIMAL = "not optimal: the witness is a neuron that improves the network"
+    IMPROVED = "not optimal: a better network was found, see `improved`"
 
     @property
     def proven(self) -> bool:
@@ -142,19 +145,25 @@ class Certificate:
             raise ValueError(
                 "this certificate has no proof; get one with certify(..., proof=True) or fit(..., proof=True)"
             )
-        arrays = self.proof.named_arrays() if proof and self.proof is not None else {}
+        arrays: dict[str, Any] = self._arrays()
+        if proof and self.proof is not None:
+            arrays |= self.proof.named_arrays()
+        with open(path, "wb") as file:
+            (np.savez_compressed if proof else np.savez)(file, **arrays)
+
+    def _arrays(self) -> dict[str, Array]:
+        """What a file holds, without the proof."""
+        arrays: dict[str, Array] = {"lam": self.lam, "witness": self.witness}
         if self.search_dual is not None:
             arrays["search_dual"] = np.array(self.search_dual)
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         texts = {"status": self.status.name, "loss": self.loss, "gauge_status": self.gauge.status.name}
         gauge = {name: getattr(self.gauge, name) for name in ("lower", "upper", "witness", "method")}
         arrays |= {f"gauge_{name}": np.array(value) for name, value in gauge.items()}
-        arrays |= {name: np.array(value) for name, value in (numbers | texts).items()}
-        with open(path, "wb") as file:
-            (np.savez_compressed if proof else np.savez)(file, lam=self.lam, witness=self.witness, **arrays)
+        return arrays | {name: np.array(value) for name, value in (numbers | texts).items()}
 
     @classmethod
-    def load(cls, path: str | Path) -> Certificate:
+    def load(cls, path: str | Path) -> Self:
         """Read a certificate written by `save`."""
         with np.load(path, allow_pickle=False) as file:
             if "gauge_upper" not in file.files:
@@ -177,7 +186,13 @@ class Certificate:
                 status=Status[str(file["status"])],
                 loss=str(file["loss"]),
                 **numbers,
+                **cls._extras(file, path),
             )
+
+    @classmethod
+    def _extras(cls, file: Mapping[str, Array], path: str | Path) -> dict[str, Any]:
+        """The further fields of a subclass."""
+        return {}
 
 
 _NUMBERS = ("primal", "dual", "violation", "stationarity", "beta", "tol")
@@ -210,70 +225,6 @@ class DualBound:
 
     def better(self, other: DualBound) -> DualBound:
         return other if other.value >= self.value else self
-
-
-def certify(
-    network: Network,
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    beta: float,
-    loss: str | Loss = "squared",
-    intercept: bool | None = None,
-    sample_weight: ArrayLike | None = None,
-    tol: float = 1e-6,
-    time_limit: float | None = None,
-    random_state: int | np.random.Generator | None = 0,
-    proof: bool = False,
-    n_jobs: int = 1,
-) -> Certificate:
-    """How far a network is from the global optimum of  sum_i w_i loss + beta/2 (|W|_F^2 + |A|_F^2).
-
-    Parameters
-    ----------
-    network : Network
-        Any two-layer ReLU network, however it was trained.
-    X : array of shape (n, d); y : array of shape (n,) or (n, c)
-        The training data.
-    beta : float
-        The penalty (positive). The objective is a sum over samples; for a mean, pass sample_weight = 1/n.
-    loss : str
-        "squared", "logistic", "softmax", "huber" or "squared_hinge".
-    intercept : bool, optional
-        Whether the outputs' intercept is a free, unpenalised parameter of the model. Default: if the network has one.
-    sample_weight : array of shape (n,), optional
-    tol : float
-        The relative gap at which the network counts as optimal.
-    time_limit : float, optional
-        Seconds for the search for the upper bound; 10 by default.
-    random_state : int
-        Seed of the search for violating neurons; it has no influence on what is proved.
-    proof : bool
-        Whether the certificate shall carry a proof that `extremal.verify` checks: `with_proof`, with as much time again
-        (30 s without a time_limit).
-    n_jobs : int
-        Threads of the search for the upper bound.
-
-    Returns
-    -------
-    Certificate
-
-    Raises
-    ------
-    ValueError
-        If the data or the parameters are unusable, or the network does not fit the data.
-
-    References
-    ----------
-    Pilanci & Ergen (ICML 2020) for strong duality; Wang, Lacotte & Pilanci (ICLR 2022) for the optimality check.
-    """
-    problem = problem_of(network, X, y, beta=beta, loss=loss, intercept=intercept, sample_weight=sample_weight)
-    certificate = certify_on(problem, network, tol=tol, time_limit=time_limit, random_state=random_state, n_jobs=n_jobs)
-    if not proof:
-        return certificate
-    from extremal.proving import with_proof_on
-
-    return with_proof_on(problem, network, certificate, time_limit=time_limit, n_jobs=n_jobs)
 
 
 def problem_of(
@@ -310,7 +261,12 @@ def certify_on(
     random_state: int | np.random.Generator | None = 0,
     n_jobs: int = 1,
 ) -> Certificate:
-    """`certify` for a network that belongs to the problem's design."""
+    """Proven bounds for a network that belongs to the problem's design, as it is: nothing is improved.
+
+    References
+    ----------
+    Pilanci & Ergen (ICML 2020) for strong duality; Wang, Lacotte & Pilanci (ICLR 2022) for the optimality check.
+    """
     from extremal.training.atoms import Atoms
     from extremal.training.dual import Budget, proven_bound
 
@@ -386,32 +342,36 @@ def relative_gap(primal: float, dual: float) -> float:
     return max(primal - dual, 0.0) / primal if primal > 0 else 0.0
 
 
-def stationarity(problem: Problem, network: Network) -> float:
+def stationarity(problem: Problem, network: Network, *, free_bias: bool = False) -> float:
     """The largest residual of the optimality conditions over the neurons, relative to beta.
 
     For a neuron with unit directions u, v and c = lam v: |X^T (D + Theta) c - beta u| with the best multipliers
     Theta in [0, 1] of its ties, and |lam^T (Xu)_+ - beta v|; for a free intercept also |sum_i lam_i|.
-    Imbalance counts: |w_j| and |a_j| must agree.
+    Imbalance counts: |w_j| and |a_j| must agree. With `free_bias` the weight of the last column is not penalised, and
+    |w_j| is without it.
     """
+    penalised = np.ones((problem.design.d, 1))
+    penalised[-1] = not free_bias
     lam = problem.multiplier(network)
     worst = float(np.abs(lam.sum(axis=0)).max()) / problem.beta if problem.intercept else 0.0
-    inner, outer = np.linalg.norm(network.hidden, axis=0), np.linalg.norm(network.output, axis=1)
+    inner, outer = np.linalg.norm(penalised * network.hidden, axis=0), np.linalg.norm(network.output, axis=1)
     for j in np.flatnonzero((inner > 0) | (outer > 0)):
         if inner[j] == 0 or outer[j] == 0:
             worst = max(worst, 1.0)
             continue
         balance = abs(inner[j] - outer[j]) / max(inner[j], outer[j])
         u, v = network.hidden[:, j] / inner[j], network.output[j] / outer[j]
-        worst = max(worst, balance, _neuron_residual(problem.design, lam, u, v, problem.beta) / problem.beta)
+        worst = max(worst, balance, _neuron_residual(problem, lam, u, v, penalised[:, 0]) / problem.beta)
     return worst
 
 
-def _neuron_residual(design: Design, lam: Array, u: Array, v: Array, beta: float) -> float:
+def _neuron_residual(problem: Problem, lam: Array, u: Array, v: Array, penalised: Array) -> float:
+    design, beta = problem.design, problem.beta
     z = design.forward(u[:, None])[:, 0]
     c = lam @ v
     tie = (np.abs(z) <= TIE * design.row_norms) & (c != 0)
     active = (z > 0) & ~tie
-    remainder = beta * u - design.adjoint((active * c)[:, None])[:, 0]
+    remainder = beta * penalised * u - design.adjoint((active * c)[:, None])[:, 0]
     ties = np.flatnonzero(tie)
     if ties.size:
         from scipy.optimize import lsq_linear

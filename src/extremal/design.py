@@ -41,14 +41,8 @@ class Design:
         ValueError
             If X is not a finite, nonempty, real matrix, or has entries above 1e150 in magnitude.
         """
-        matrix = _as_matrix(X)
-        if bias:
-            ones = np.ones((matrix.shape[0], 1), dtype=matrix.dtype)
-            if sparse.issparse(matrix):
-                matrix = sparse.csr_array(sparse.hstack([matrix, ones]))
-            else:
-                matrix = np.hstack([matrix, ones])
-        return cls(matrix)
+        design = cls(_as_matrix(X))
+        return design.with_column(1.0) if bias else design
 
     @property
     def n(self) -> int:
@@ -98,9 +92,27 @@ class Design:
         """The design factor * X."""
         return Design(self.X * self.X.dtype.type(factor))
 
+    def with_column(self, value: float) -> Design:
+        """The design with one more column, constant."""
+        return self._stacked(np.full((self.n, 1), value, dtype=self.X.dtype), axis=1)
+
+    def with_zero_row(self) -> Design:
+        """The design with one more row, x = 0, where no neuron is active."""
+        return self._stacked(np.zeros((1, self.d), dtype=self.X.dtype), axis=0)
+
+    def shifted(self, shift: Array) -> Design:
+        """The dense design with `shift` added to every row."""
+        return Design(self.dense() + shift)
+
     def scale_rows(self, factor: Array) -> Design:
         """The design diag(factor) X."""
         return Design(self.X * factor[:, None])
+
+    def _stacked(self, block: Array, axis: int) -> Design:
+        if sparse.issparse(self.X):
+            stack = sparse.hstack if axis else sparse.vstack
+            return Design(sparse.csr_array(stack([self.X, sparse.csr_array(block)])))
+        return Design(np.concatenate([self.X, block], axis=axis))
 
     @cached_property
     def magnitude(self) -> float:

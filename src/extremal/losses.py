@@ -306,6 +306,59 @@ class Softmax(Loss):
         return np.where((p < 0) & (p > -1e-15), 0.0, p)  # rounding of a probability that is zero
 
 
+@dataclass(frozen=True, eq=False)
+class Anchored(Loss):
+    """A loss of all rows but the last, and w/2 |F|^2 of the last: D(lam) = its D - |lam_last|^2 / (2 w).
+
+    At a row x = 0 the outputs are the intercept, so this is a penalty w/2 |intercept|^2. See :func:`anchored`.
+    """
+
+    inner: Loss
+    name: ClassVar[str] = "anchored"
+    separable: ClassVar[bool] = False
+
+    @classmethod
+    def around(cls, inner: Loss, weight: float) -> Anchored:
+        """The loss `inner` and one more row."""
+        target = np.vstack([inner.target, np.zeros((1, inner.shape[1]), dtype=inner.target.dtype)])
+        return cls(target, np.append(inner.weight, inner.weight.dtype.type(weight)), inner)
+
+    @classmethod
+    def encode(cls, y: Array) -> Array:
+        raise ValueError("an anchored loss is made from another loss")
+
+    def value(self, F: Array) -> float:
+        return self.inner.value(F[:-1]) + 0.5 * float(self.weight[-1] * (F[-1] @ F[-1]))
+
+    def dual(self, F: Array) -> Array:
+        return np.vstack([self.inner.dual(F[:-1]), -self.weight[-1] * F[-1:]])
+
+    def dual_value(self, lam: Array) -> float:
+        return self.inner.dual_value(lam[:-1]) - 0.5 * float(lam[-1] @ lam[-1] / self.weight[-1])
+
+    def curvature(self, F: Array) -> Array:
+        own = self.weight[-1] * np.eye(F.shape[1], dtype=F.dtype)
+        return np.concatenate([self.inner.curvature(F[:-1]), own[None]])
+
+    def centred(self, lam: Array) -> Array:
+        return np.vstack([lam[:-1], -lam[:-1].sum(axis=0, keepdims=True)])
+
+    def normalised(self) -> tuple[Loss, float, float]:
+        unit, tau, scale = self.inner.normalised()
+        return Anchored.around(unit, self.weight[-1] * (tau / scale) * tau), tau, scale
+
+    def astype(self, dtype: type) -> Anchored:
+        return Anchored.around(self.inner.astype(dtype), self.weight[-1])
+
+
+def anchored(loss: Loss, weight: float) -> Loss:
+    """The loss with one more row, of target 0 and loss weight/2 |F|^2."""
+    if isinstance(loss, Squared):
+        target = np.vstack([loss.target, np.zeros((1, loss.shape[1]))])
+        return Squared(target, np.append(loss.weight, weight))
+    return Anchored.around(loss, weight)
+
+
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (Squared, Logistic, Softmax, Huber, SquaredHinge)}
 
 

@@ -62,7 +62,7 @@ class Problem:
         bound = bind(loss, y, sample_weight)
         if bound.shape[0] != design.n:
             raise ValueError(f"X has {design.n} rows and y has {bound.shape[0]}")
-        problem = cls(design, bound, _positive(beta, "beta"), bias == "penalized", intercept)
+        problem = cls(design, bound, positive(beta, "beta"), bias == "penalized", intercept)
         problem.zero_network  # noqa: B018  (an intercept without a finite optimum is refused here)
         return problem
 
@@ -233,7 +233,8 @@ def _bisected_intercept(loss: Loss, outputs: Array, start: Array) -> Array:
     return high
 
 
-def _positive(value: float, name: str) -> float:
+def positive(value: float, name: str) -> float:
+    """The number; raises ValueError for one that is not positive and finite."""
     number = float(value)
     if not (np.isfinite(number) and number > 0):
         raise ValueError(f"{name} must be positive and finite, not {value!r}")

@@ -116,7 +116,12 @@ def main() -> None:
     help="Scale all columns to mean 0 and variance 1 (a numeric target too); saved with the model.",
 )
 @_proving
-@click.option("--out", type=click.Path(dir_okay=False, writable=True), metavar="MODEL.npz", help="Save the model.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="MODEL",
+    help="Save the model: .npz for `predict` and `certify`, or .onnx, .skops, .pt, .safetensors.",
+)
 @click.option(
     "--history",
     type=click.Path(dir_okay=False, writable=True),
@@ -147,22 +152,62 @@ def fit(data: str, as_json: bool, require_gap: float | None, **options: Any) -> 
     _finish(report, as_json, require_gap)
 
 
-@main.command(epilog=EXIT_CODES, short_help="Certify a saved model from scratch.")
+@main.command(epilog=EXIT_CODES, short_help="Judge a trained network of any library.")
 @click.argument("model", type=_DATA)
 @click.argument("data", type=_DATA)
 @_reading
-@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Instead of the alpha of the model.")
-@click.option("--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty beta = alpha * rows instead.")
+@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="The penalty, relative to the mean loss.")
+@click.option(
+    "--beta", type=click.FloatRange(min=0, min_open=True), help="The penalty, relative to the sum of the losses."
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["squared", "mse", "huber", "logistic", "softmax", "squared_hinge"]),
+    help="squared is r^2/2, mse r^2 as in PyTorch's MSELoss.  [default: squared, or logistic or softmax for classes]",
+)
+@click.option("--classes", is_flag=True, help="The target holds classes, in order of the outputs.")
+@click.option(
+    "--biases",
+    type=click.Choice(["hidden", "all", "none"]),
+    help="Which biases the penalty includes: hidden as `fit`, all as PyTorch's weight_decay, none as scikit-learn.  "
+    "[default: all for .pt and .safetensors, none for .skops, else hidden]",
+)
+@click.option(
+    "--standardize", is_flag=True, help="The network was trained on columns of mean 0 and variance 1 (target too)."
+)
 @_proving
+@click.option(
+    "--improved",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Save the better network: .npz, .safetensors, .pt, .onnx or .skops.",
+)
 def certify(model: str, data: str, as_json: bool, require_gap: float | None, **options: Any) -> None:
-    """Prove from scratch how close a saved MODEL is to the global optimum on DATA."""
+    """Say how far a trained MODEL is from the best network for DATA, where that comes from, and what is better.
+
+    MODEL is a file of `extremal fit`, which knows its penalty and columns, or a two-layer ReLU network of another
+    library: a state dict or Sequential of PyTorch (.pt, .safetensors), an .onnx graph, arrays (.npz), or a model of
+    scikit-learn (.skops), which knows its penalty. It reads the columns of DATA in the file's order. The objective is
+
+    \b
+        sum of the losses + beta/2 |weights|^2     with --beta, and
+        mean of the losses + alpha/2 |weights|^2   with --alpha;
+
+    weight_decay of PyTorch's SGD and Adam is --alpha, and alpha of scikit-learn is --beta.
+
+    \b
+    extremal certify model.npz data.csv
+    extremal certify model.pt data.csv --target price --alpha 1e-3 --loss mse
+    extremal certify model.onnx data.csv --beta 0.1 --classes --improved better.onnx
+    """
     if options["alpha"] is not None and options["beta"] is not None:
         raise click.UsageError("give --alpha or --beta, not both")
-    _check_folder(options["proof"], "proof")
-    from extremal.cli import commands
+    for option in ("proof", "improved"):
+        _check_folder(options[option], option)
+    from extremal.cli import judging
 
     with _data_errors():
-        report = commands.certify(model, data, **options)
+        report = judging.certify(model, data, **options)
     _finish(report, as_json, require_gap)
 
 
@@ -406,7 +451,7 @@ def _data_errors(interrupted: str = "Interrupted before there was a network.") -
     """Errors in what the user gave, as one line and exit code 1."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         click.echo(interrupted, err=True)

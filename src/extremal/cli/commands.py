@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from extremal.cli.model import Model
+from extremal.cli.model import Model, write
 from extremal.cli.report import Report, Versions
 from extremal.cli.table import Table
 
@@ -55,7 +55,7 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         classes=estimator.classes_ if is_classes else np.array([]),
     )
     if options["out"]:
-        model.save(options["out"])
+        write(model, options["out"], penalty=certificate.beta)
     if options["history"]:
         _draw(estimator.result_, options["history"])
     training = {
@@ -70,42 +70,8 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         seconds=seconds,
         scores=training,
         saved=options["out"],
-        proof=_save_proof(certificate, options["proof"]),
-        notes=(*notes, *_proof_notes(certificate, options)),
-    )
-
-
-def certify(path: str, data: str, **options: Any) -> Report:
-    """Certify a saved model on a CSV file."""
-    import extremal
-
-    model = Model.load(path)
-    table = Table.read(data).without(options["drop"])
-    columns = [*model.features, options["target"] or model.target]
-    if options["drop_missing"]:
-        table = table.without_missing(columns)
-    X, y = model.inputs(table), model.targets(table, options["target"])
-    start = time.perf_counter()
-    certificate = extremal.certify(
-        model.network,
-        X,
-        y,
-        beta=options["beta"] or (options["alpha"] or model.alpha) * len(y),
-        loss=model.loss,
-        intercept=model.intercept,
-        tol=options["tol"],
-        time_limit=options["time_limit"],
-        random_state=options["seed"],
-        n_jobs=options["jobs"],
-        proof=options["proof"] is not None,
-    )
-    return Report(
-        table=table,
-        model=model,
-        certificate=certificate,
-        seconds=time.perf_counter() - start,
-        proof=_save_proof(certificate, options["proof"]),
-        notes=tuple(_proof_notes(certificate, options)),
+        proof=save_proof(certificate, options["proof"]),
+        notes=(*notes, *proof_notes(certificate, options)),
     )
 
 
@@ -137,7 +103,7 @@ def _with_proof(certificate: Any, network: Any, X: np.ndarray, y: np.ndarray, op
     )
 
 
-def _save_proof(certificate: Any, path: str | None) -> str | None:
+def save_proof(certificate: Any, path: str | None) -> str | None:
     """Write the certificate with its proof if that was asked for; the path if it was written."""
     if path is None or certificate.proof is None:
         return None
@@ -145,7 +111,7 @@ def _save_proof(certificate: Any, path: str | None) -> str | None:
     return path
 
 
-def _proof_notes(certificate: Any, options: dict[str, Any]) -> list[str]:
+def proof_notes(certificate: Any, options: dict[str, Any]) -> list[str]:
     if options["proof"] is not None and certificate.proof is None:
         return ["interrupted before there was a proof; the gap shown is that of the search"]
     return [f"the proof {certificate.shortfall}"] if certificate.shortfall else []

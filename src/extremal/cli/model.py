@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
+from extremal.interop import Units, save
 from extremal.network import Network
 
 if TYPE_CHECKING:
@@ -51,6 +53,13 @@ class Model:
     target_scale: float
     classes: np.ndarray
 
+    @property
+    def units(self) -> Units | None:
+        """How the columns and the target are scaled; None if they are as they are."""
+        units = Units(self.centre, self.scale, self.target_centre, self.target_scale)
+        plain = units.plain_target and not np.any(self.centre) and np.all(self.scale == 1)
+        return None if plain else units
+
     def inputs(self, table: Table) -> Array:
         """The scaled features of a table, shape (n, d)."""
         return (table.numbers(list(self.features)) - self.centre) / self.scale
@@ -92,6 +101,15 @@ class Model:
         with open(path, "wb") as file:
             np.savez(file, **network, **parts)
 
+    @staticmethod
+    def is_one(path: str) -> bool:
+        """Whether a file is a model written by `save`, and not a network alone or something else."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return "free_intercept" in file.files
+        except (ValueError, EOFError, BadZipFile, AttributeError):
+            return False
+
     @classmethod
     def load(cls, path: str) -> Model:
         """Read a model written by `save`.
@@ -114,3 +132,27 @@ class Model:
             raise ValueError(f"{path} is a bare network; a model saved with 'extremal fit --out' is needed")
         scalars = {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
         return cls(network, **{name: scalars[name] for name in names})
+
+
+def write(model: Model, path: str, *, penalty: float) -> None:
+    """Write a model for what its suffix names: .onnx and .skops in the user's units and classes; Extremal's own else.
+
+    Parameters
+    ----------
+    penalty : float
+        beta for a sum over the samples, which is scikit-learn's alpha.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in (".pt", ".pth", ".safetensors"):
+        save(model.network, path)
+    elif suffix in (".onnx", ".skops"):
+        options: dict[str, Any] = {"feature_names": model.features, "units": model.units}
+        if model.classes.size:
+            options["classes"] = model.classes
+        if suffix == ".onnx":
+            options["probabilities"] = model.loss != "squared_hinge"
+        else:
+            options["alpha"] = penalty
+        save(model.network, path, **options)
+    else:
+        model.save(path)

@@ -40,8 +40,12 @@ class Report:
 
     def json(self) -> str:
         """Everything as one JSON object; a number that is not finite is null."""
+        return json.dumps(finite(self.content()), allow_nan=False)
+
+    def content(self) -> dict[str, Any]:
+        """Everything, by its name for programs."""
         model, certificate = self.model, self.certificate
-        content = {
+        return {
             "data": self.table.name,
             "rows": len(self.table.cells),
             "features": model.features.tolist(),
@@ -62,12 +66,9 @@ class Report:
             "model": self.saved,
             "proof": self.proof,
         }
-        return json.dumps(finite(content), allow_nan=False)
 
-    def show(self) -> None:
-        """Print a table for people."""
-        from extremal.cli.screen import show_table
-
+    def rows(self) -> dict[str, str]:
+        """What people read, by its name."""
         model, certificate = self.model, self.certificate
         kind = f"{len(model.classes)} classes" if model.classes.size else "regression"
         rows = {
@@ -81,11 +82,15 @@ class Report:
             **{name: f"{value:.4f}" for name, value in self.scores.items()},
             "time": f"{self.seconds:.2f} s",
         }
-        if self.saved:
-            rows["model"] = self.saved
-        if self.proof:
-            rows["proof"] = self.proof
-        show_table(rows, certificate.status.value, certificate.status.proven, self.notes)
+        written = {"model": self.saved, "proof": self.proof}
+        return rows | {name: path for name, path in written.items() if path}
+
+    def show(self) -> None:
+        """Print a table for people."""
+        from extremal.cli.screen import show_table
+
+        status = self.certificate.status
+        show_table(self.rows(), status.value, status.proven, self.notes)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from extremal.estimators.callbacks import CallbackSupportMixin
 from extremal.estimators.rows import DistinctRows
+from extremal.estimators.state import plain, restored
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from extremal.network import Network
     from extremal.problem import Bias
     from extremal.training import FitResult
+
+
+#: What `_adopt` sets.
+_ADOPTED = ("result_", "network_", "certificate_", "gap_", "n_iter_", "n_outputs_", "coefs_", "intercepts_")
 
 
 class ReLUEstimator(CallbackSupportMixin, BaseEstimator):
@@ -55,6 +60,19 @@ class ReLUEstimator(CallbackSupportMixin, BaseEstimator):
             weights, biases = network.hidden[:-1], network.hidden[-1]
         self.coefs_ = [weights, network.output]
         self.intercepts_ = [biases, network.intercept]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The parameters and the result of the fit as plain arrays, so that skops can load them."""
+        state = super().__getstate__()
+        if "result_" in state:
+            state = {name: value for name, value in state.items() if name not in _ADOPTED}
+            state["result_"] = plain(self.result_)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "result_" in state:
+            self._adopt(restored(state["result_"]))
 
     def _train(
         self, rows: DistinctRows, loss: str, alpha: float, *, progress: Any, start: Network | None = None

@@ -25,6 +25,7 @@ from scipy.optimize import linprog
 from extremal.arrangements.central import lines_through
 from extremal.arrangements.counting import cover_count
 from extremal.certificate import relative_gap
+from extremal.conventions import free_column
 from extremal.design import Array, Design
 from extremal.gauge import GaugeBounds, GaugeStatus, bounds_of, check_limits, compile_kernels
 from extremal.gauge.ascent import ascend, distinct, random_starts
@@ -37,8 +38,6 @@ from extremal.training import fit_problem
 
 Bias = Literal["none", "penalized", "free"]
 
-#: A free bias is one whose column is so much longer than the rows: its weight then costs next to nothing.
-FREE = 1e3
 #: A direction is a violator if it exceeds the constraint by this fraction.
 VIOLATION = 1e-9
 #: New patterns in one round, and directions from which they are searched.
@@ -298,8 +297,8 @@ def _search(
         raise ValueError(f"X has {given.n} rows and y has {len(y)}")
     compile_kernels()
     began = time.monotonic()
-    column, excess = _free_column(given) if bias == "free" else (0.0, 1.0)
-    design = Design(np.column_stack([given.dense(), np.full(given.n, column)])) if column else given
+    column, excess = free_column(given) if bias == "free" else (0.0, 1.0)
+    design = given.with_column(column) if column else given
     stretch, scale = design.magnitude, float(np.abs(y).max())
     normal, basis = design.scaled(1.0 / stretch).row_space()
     task = Task(normal, y / scale, margins, intercept or bias == "free", lines_through(design.dense())[0])
@@ -330,16 +329,6 @@ def _network(normal: Network, basis: Array | None, stretch: float, scale: float,
         hidden = np.vstack([hidden[:-1], column * hidden[-1:]])
     network = Network(hidden, normal.output * scale, normal.intercept * scale, bias=bias != "none")
     return network if column else network.balance()
-
-
-def _free_column(design: Design) -> tuple[float, float]:
-    """(c, q) for a free bias: the column c 1, and q with g_free(lam) <= q g(lam) for 1^T lam = 0.
-
-    A bias beyond the data, |b| > R = max |x_i|, changes nothing as lam sums to zero, so the free gauge is attained at
-    |u| <= 1, |b| <= R, where |(u, b / c)| <= sqrt(1 + (R / c)^2) = q.
-    """
-    largest = float(design.row_norms.max()) or 1.0
-    return FREE * largest, float(np.sqrt(1 + FREE**-2.0)) * (1 + 1e-15)
 
 
 @dataclass(eq=False)

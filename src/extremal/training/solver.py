@@ -211,7 +211,7 @@ def explore(run: Run, start: Atoms | None, *, rounds: int = 60) -> None:
     """Cheap rounds while they pay: price, size the new neurons, descend in single precision, merge."""
     problem = run.problem
     if start is None:
-        atoms = wide_start(problem, run.rng, width=_start_width(problem), stop=run.search_is_over)
+        atoms = wide_start(problem, run.rng, width=start_width(problem), stop=run.search_is_over)
     else:
         atoms = start
     atoms = tidy(problem, atoms, exact=True)
@@ -425,6 +425,6 @@ def tidy(problem: Problem, atoms: Atoms, *, exact: bool = False) -> Atoms:
     return fit_amplitudes(problem, atoms.merge_cells(problem.design), tol=1e-6 if exact else 1e-3, exact=exact)
 
 
-def _start_width(problem: Problem) -> int:
+def start_width(problem: Problem) -> int:
     n = problem.design.n
     return int(np.clip(min(4 * n, 2e7 / n), 60, 500))
