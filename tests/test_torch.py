@@ -1,6 +1,8 @@
 """PyTorch: the same function there and back, and the objective that its loss and its optimiser define."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from extremal.conventions import WeightDecay
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from extremal.interop.torch import from_torch, imported, load, state_dict, to_torch  # noqa: E402
+from extremal.interop.torch import from_torch, imported, state_dict, to_torch  # noqa: E402
 from extremal.interop.torch.objectives import loss_of  # noqa: E402
 
 OPTIMISERS = ("SGD", "ASGD", "Adam", "NAdam", "RAdam", "Adamax", "Adadelta", "Adagrad", "RMSprop")
@@ -111,16 +113,15 @@ class TestRoundTrips:
         assert torch.equal(state, torch.get_rng_state())
         assert module.training
 
-    def test_files_of_state_dicts_are_read_and_pickled_modules_are_not(self, tmp_path):
-        module = mlp(c=2)
-        torch.save(module.state_dict(), tmp_path / "state.pt")
-        np.testing.assert_array_equal(load(tmp_path / "state.pt").hidden, from_torch(module).hidden)
-        torch.save(module, tmp_path / "module.pt")
-        with pytest.raises(ValueError, match="state_dict"):
-            load(tmp_path / "module.pt")
-        torch.save(torch.ones(3), tmp_path / "tensor.pt")
-        with pytest.raises(ValueError, match="not a state dict"):
-            load(tmp_path / "tensor.pt")
+    def test_a_network_is_a_copy_and_not_a_view_of_weights_that_train_on(self):
+        for bias in (True, False):
+            module = mlp(bias=bias)
+            nets = [from_torch(module), from_torch(module.state_dict())]
+            before = [net.hidden.copy() for net in nets]
+            with torch.no_grad():
+                module[0].weight += 1
+            for net, hidden in zip(nets, before, strict=True):
+                np.testing.assert_array_equal(net.hidden, hidden)
 
 
 class TestForms:
@@ -179,9 +180,9 @@ class TestForms:
             (nn.Conv1d(3, 1, 1), "has 0 Linear layers"),
             (nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(4, 1)), "2 hidden neurons do not feed 4"),
             ("net", "Module or a state dict"),
-            ({"weight": torch.ones(2, 2)}, "two weight matrices"),
-            ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(1, 3)}, "not two layers"),
-            ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(1, 2), "g": torch.ones(1)}, "more than two"),
+            ({"weight": torch.ones(2, 2)}, "two weights"),
+            ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(1, 3)}, "shapes"),
+            ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(1, 2), "g": torch.ones(1)}, "two weights"),
         ],
     )
     def test_anything_else_is_refused_by_its_name(self, module, message):
@@ -387,3 +388,18 @@ class TestObjectives:
         assert loss_of(nn.CrossEntropyLoss(), 4).bind(y, 4).shape == (4, 4)
         with pytest.raises(ValueError, match="class numbers up to 5"):
             loss_of(nn.CrossEntropyLoss(), 4).bind(np.array([0, 5]), 4)
+
+
+def test_without_pytorch_the_error_names_the_extra(monkeypatch):
+    from extremal.interop.torch import Judge
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for call in (lambda: to_torch(extremal.Network.zero(2)), lambda: Judge(np.ones((2, 2)), np.ones(2), beta=1.0)):
+        with pytest.raises(ImportError, match=r"extremal\[torch\]"):
+            call()
+
+
+def test_importing_the_interop_imports_no_torch():
+    code = "import sys, extremal.interop.torch, extremal.interop; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

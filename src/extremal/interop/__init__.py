@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from extremal.interop.judging import certify
     from extremal.interop.onnx import from_onnx, to_onnx
     from extremal.interop.sklearn import to_sklearn
+    from extremal.interop.sklearn_judge import SklearnJudge
     from extremal.interop.understanding import as_imported
     from extremal.interop.units import Units
 
 _FILE_OF = {
     "Imported": "imported",
+    "SklearnJudge": "sklearn_judge",
     "Units": "units",
     "as_imported": "understanding",
     "certify": "judging",
@@ -35,6 +37,7 @@ _FILE_OF = {
 
 __all__ = [
     "Imported",
+    "SklearnJudge",
     "Units",
     "as_imported",
     "certify",

@@ -1,8 +1,8 @@
 """The live judge: how far from the best possible is the network that is being trained, epoch by epoch?
 
-Before training it asks `extremal.fit` once what the best possible is: a network and a proven lower bound. During
-training a look at the network costs about one prediction, and a look is taken only when all looks together cost no more
-than a share of the time that training itself took.
+Before training it asks `judgement.judge` what the best possible is: a network and a proven lower bound. During training
+a look at the network costs about one prediction, and a look is taken only when all looks together cost no more than a
+share of the time that training itself took.
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ import csv as tables
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from extremal.certificate import certify_on, relative_gap
+from extremal.certificate import relative_gap
 from extremal.conventions import MappedProblem
+from extremal.judgement import judge
 from extremal.network import Network
-from extremal.training import fit_problem
 
 if TYPE_CHECKING:
     import os
 
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
 Clock = Callable[[], float]
 #: The costs of so many looks, of which the largest is expected of the next.
 RECENT = 3
+#: What is planned with of the budget: the rest is for looks that take longer than expected, and for what the clock does
+#: not see, epochs that run a little slower after a look because it has used their caches (benchmarks/judge.py).
+CAUTION = 0.6
 #: Seconds of a search for a better bound: no shorter ones, and no longer ones.
 SHORTEST, LONGEST = 1.0, 30.0
 #: Only networks this close to the best known one promise a better bound.
@@ -76,32 +80,25 @@ class Standard:
 
     Attributes
     ----------
+    X : array of shape (n, d)
     mapped : MappedProblem
-        The training problem.
+        The training problem on X: its loss and its penalty.
+    tol : float
+        The relative gap between best and bound that is asked for.
     network : Network, optional
         Of the objective `best`, in the terms of the user; None where training itself has found a better one.
     best, lower : float
     seconds : float
         What it took to find them.
-    tol : float
-        The relative gap between them that was asked for.
     """
 
+    X: ArrayLike
     mapped: MappedProblem
-    network: Network | None
-    best: float
-    lower: float
-    seconds: float
-    tol: float
-
-    @classmethod
-    def of(cls, mapped: MappedProblem, *, tol: float = 1e-6, time_limit: float | None = None) -> Standard:
-        """From `extremal.fit`, its proof included."""
-        began = time.perf_counter()
-        result = fit_problem(mapped.problem, tol=tol, time_limit=time_limit)
-        network = mapped.outside(result.network)
-        _, lower = mapped.dual(result.certificate.lam, result.certificate.dual)
-        return cls(mapped, network, mapped.value(network), lower, time.perf_counter() - began, tol)
+    tol: float = 1e-6
+    network: Network | None = None
+    best: float = np.inf
+    lower: float = -np.inf
+    seconds: float = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -113,17 +110,31 @@ class Standard:
         if objective < self.best:
             self.best, self.network = objective, None
 
-    def improve(self, network: Network, seconds: float) -> None:
-        """Look for a better bound from the multiplier of a network, for about so many seconds."""
-        certificate = certify_on(self.mapped.problem, self.mapped.inside(network), tol=self.tol, time_limit=seconds)
-        self.lower = max(self.lower, self.mapped.dual(certificate.lam, certificate.dual)[1])
+    def search(self, network: Network, time_limit: float | None = None) -> Self:
+        """Look for a better network and a better bound, by `judge`, starting from a network of the user."""
+        began = time.perf_counter()
+        mapped = self.mapped
+        found = judge(
+            network,
+            self.X,
+            mapped.loss.target,
+            decay=mapped.decay,
+            loss=mapped.loss,
+            tol=self.tol,
+            time_limit=time_limit,
+        )
+        if found.best < self.best:
+            self.best, self.network = found.best, found.improved
+        self.lower = max(self.lower, found.dual)
+        self.seconds += time.perf_counter() - began
+        return self
 
 
 class Accounts:
     """Whose time it is: training's, or the judge's. The latter stays below a share of the former."""
 
-    def __init__(self, share: float, clock: Clock) -> None:
-        if not 0 < share < np.inf:
+    def __init__(self, share: float | None, clock: Clock) -> None:
+        if share is not None and not 0 < share < np.inf:
             raise ValueError(f"budget must be a positive share of the training time, such as 0.05; not {share!r}")
         self.share, self.clock = share, clock
         self.training = self.judging = 0.0
@@ -146,7 +157,9 @@ class Accounts:
     @property
     def left(self) -> float:
         """Seconds that the judge may spend now."""
-        return self.share * self.training - self.judging
+        if self.share is None:
+            return np.inf
+        return CAUTION * self.share * self.training - self.judging
 
     def _elapsed(self) -> float:
         now = self.clock()
@@ -164,9 +177,10 @@ class LiveJudge(ABC):
     ----------
     name : str
         Of the run, for its verdict and pictures.
-    budget : float
+    budget : float or None
         The share of the training time that may go into looks, on average. The first look, and the search for the best
-        possible before it, are not counted: they come before training.
+        possible before it, are not counted: they come before training. None: a look after every epoch, whatever it
+        costs. Longer trainings leave time for better bounds, which is used.
     every : int
         Epochs between two looks, at the least.
     csv : path, optional
@@ -181,7 +195,7 @@ class LiveJudge(ABC):
         self,
         *,
         name: str = "",
-        budget: float = 0.05,
+        budget: float | None = 0.05,
         every: int = 1,
         csv: str | os.PathLike[str] | None = None,
         log_dir: str | os.PathLike[str] | None = None,
@@ -269,10 +283,22 @@ class LiveJudge(ABC):
         """Spend what the looks leave of the budget on a better bound, if there is one to be had."""
         standard, look = self.standard, self._looks[-1]
         seconds = min(0.5 * self.accounts.left, LONGEST)
-        if standard is None or not standard.is_open or seconds < SHORTEST or not np.isfinite(look.objective):
+        if (
+            self.accounts.share is None
+            or standard is None
+            or not standard.is_open
+            or seconds < SHORTEST
+            or not np.isfinite(look.objective)
+        ):
             return
         if look.objective <= standard.best * (1 + CLOSE):
-            standard.improve(self._network(model), seconds)
+            standard.search(self._network(model), seconds)
+
+    def restart(self) -> None:
+        """Forget the run, for another one; open files go on."""
+        self.accounts = Accounts(self.accounts.share, self.accounts.clock)
+        self.standard, self._epoch = None, -1
+        self._looks, self._costs = [], deque(maxlen=RECENT)
 
     @property
     def history(self) -> tuple[Look, ...]:
@@ -332,7 +358,8 @@ def verdict_of(name: str, look: Look, standard: Standard) -> str:
     """How far a network is from the best possible, in a sentence."""
     when = f"after {look.epoch} epoch{'' if look.epoch == 1 else 's'} {name}"
     low, high = standard.lower, standard.best
-    interval = f"({low:.6g} .. {high:.6g})"
+    ends = dict.fromkeys((f"{low:.6g}", f"{high:.6g}"))
+    interval = f"({' .. '.join(ends)})"
     if not np.isfinite(look.objective):
         return f"{when} has diverged; the best possible is {interval}"
     if relative_gap(look.objective, low) <= standard.tol:
@@ -347,22 +374,22 @@ def verdict_of(name: str, look: Look, standard: Standard) -> str:
     return f"{when} is {above} above the best possible {interval}"
 
 
-def draw(judges: list[LiveJudge], ax: Axes | None = None, *, against: str = "epochs") -> Axes:
+def draw(judges: Sequence[LiveJudge], ax: Axes | None = None, *, against: str = "epochs") -> Axes:
     """Several runs on one problem, racing to its optimum."""
     from extremal.plotting.race import plot_race
 
     if against not in ("epochs", "seconds"):
         raise ValueError(f"against must be 'epochs' or 'seconds', not {against!r}")
-    seen = [judge for judge in judges if judge.standard is not None]
+    seen = [one for one in judges if one.standard is not None]
     if not seen:
         raise ValueError("nothing was judged yet: call the judges while their networks train")
-    standards = [judge.standard for judge in seen if judge.standard is not None]
+    standards = [one.standard for one in seen if one.standard is not None]
     runs = {}
-    for k, judge in enumerate(seen):
-        name = judge.name or f"run {k + 1}"
+    for k, one in enumerate(seen):
+        name = one.name or f"run {k + 1}"
         name = f"{name} ({k + 1})" if name in runs else name
-        place = [look.epoch if against == "epochs" else look.seconds for look in judge.history]
-        runs[name] = (place, [look.objective for look in judge.history])
+        place = [look.epoch if against == "epochs" else look.seconds for look in one.history]
+        runs[name] = (place, [look.objective for look in one.history])
     return plot_race(
         runs,
         lower=max(standard.lower for standard in standards),

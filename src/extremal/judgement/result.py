@@ -111,6 +111,7 @@ class Judgement(Certificate):
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.split) + 2
+        own_gap = relative_gap(self.best, self.dual)
         total = self.primal - self.dual
         rows = [
             f"  {name:{width}}{part:14.6g}{percent(part / total) if total > 0 else '0 %':>10}"
@@ -125,7 +126,7 @@ class Judgement(Certificate):
                 f"better network             {better}",
                 f"best objective found       {self.best:.10g}",
                 f"no network can be below    {self.dual:.10g}",
-                f"relative gap               {self.gap:.2e}, of the best found {relative_gap(self.best, self.dual):.2e}",
+                f"relative gap               {self.gap:.2e}, of the best found {own_gap:.2e}",
                 "where the gap comes from",
                 *rows,
                 f"stationarity               {self.stationarity:.1e}",

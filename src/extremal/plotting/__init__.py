@@ -15,6 +15,7 @@ from extremal.plotting.landscape import plot_landscape, plot_path
 from extremal.plotting.margin import compare, plot_margin
 from extremal.plotting.polar import plot_polar
 from extremal.plotting.progress import history
+from extremal.plotting.race import plot_race
 from extremal.plotting.sampled import plot_excess, plot_improving
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "plot_norms",
     "plot_path",
     "plot_polar",
+    "plot_race",
     "polar_set",
     "rectified_ellipsoid",
 ]

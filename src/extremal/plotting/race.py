@@ -130,7 +130,7 @@ def _as_shares(ax: Any) -> None:
 
     def words(value: float, _: object) -> str:
         share = 100 * value
-        return f"{share:g} %" if 1e-3 <= share <= 1e4 else f"$10^{{{np.log10(value):.0f}}}$"
+        return f"{share:g} %" if 1e-3 < share < 1e5 else f"$10^{{{np.log10(share):.0f}}}$ %"
 
     ax.yaxis.set_major_formatter(FuncFormatter(words))
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from extremal.interop.torch.judge import Judge
-from extremal.interop.torch.modules import from_torch, load, state_dict, to_torch
+from extremal.interop.torch.modules import from_torch, state_dict, to_torch
 from extremal.interop.torch.objectives import imported
+from extremal.interop.torch.racing import Race, race
 
-__all__ = ["Judge", "from_torch", "imported", "load", "state_dict", "to_torch"]
+__all__ = ["Judge", "Race", "from_torch", "imported", "race", "state_dict", "to_torch"]

@@ -28,8 +28,7 @@ BLOCK = 1 << 22
 class Judge(LiveJudge):
     """Watches a two-layer ReLU module train: objective, proven lower bound and gap, for <= 5 % of the training time.
 
-    Call it with the module once before training, which is when it looks for the best possible (`extremal.fit`), and
-    after every epoch:
+    Call it with the module once before training, which is when it looks for the best possible, and after every epoch:
 
         judge = Judge(X, y, loss=loss, optimizer=optimizer, csv="run.csv")
         judge(module)
@@ -56,7 +55,7 @@ class Judge(LiveJudge):
     name : str, optional
         Of the run; by default that of the optimiser.
     tol, time_limit : float
-        For `extremal.fit`, before training.
+        Of the search for the best possible before training: a relative gap, and seconds (12 by default).
     budget, every, csv, log_dir, clock
         See `LiveJudge`: 0.05, 1, None, None.
 
@@ -82,7 +81,7 @@ class Judge(LiveJudge):
         name: str | None = None,
         tol: float = 1e-6,
         time_limit: float | None = None,
-        budget: float = 0.05,
+        budget: float | None = 0.05,
         every: int = 1,
         csv: str | os.PathLike[str] | None = None,
         log_dir: str | os.PathLike[str] | None = None,
@@ -152,11 +151,11 @@ class Judge(LiveJudge):
     def _prepared(self, module: nn.Module) -> Standard:
         layers = self._layers_of(module)
         self._factors = self._penalty(layers)
+        self._belongs(layers, self._factors)
         self._bound = self._loss_for(layers).bind(self._y, layers.output.out_features)
         rows = self._X.reshape(len(self._X), -1).detach().cpu().double().numpy()
-        return Standard.of(
-            self._factors.problem(rows, self._y, loss=self._bound), tol=self._tol, time_limit=self._time_limit
-        )
+        mapped = self._factors.problem(rows, self._y, loss=self._bound)
+        return Standard(rows, mapped, self._tol).search(layers.network(), self._time_limit)
 
     def _penalty(self, layers: Layers) -> WeightDecay:
         has_hidden, has_output = layers.biases
@@ -170,10 +169,8 @@ class Judge(LiveJudge):
             return found
         if self._beta is not None:
             return WeightDecay(self._beta, self._beta, self._beta if has_hidden else None, 0.0 if has_output else None)
-        decay = self._decay
-        assert decay is not None
-        self._belongs(layers, decay)
-        return decay
+        assert self._decay is not None
+        return self._decay
 
     def _belongs(self, layers: Layers, decay: WeightDecay) -> None:
         """Refuse a module whose biases are not those that the weight decay speaks of, or of other shape."""

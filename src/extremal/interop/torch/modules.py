@@ -5,17 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from extremal.design import Array
+from extremal.interop.arrays import from_state_dict
+from extremal.interop.extras import needs
 from extremal.network import Network
 
 if TYPE_CHECKING:
-    import os
-
     import torch
     from torch import nn
 
@@ -27,17 +26,8 @@ SIZES, EACH = (0.01, 1.0, 100.0), 24
 
 
 def library() -> Any:
-    """PyTorch.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed; the message says what to install.
-    """
-    try:
-        return import_module("torch")
-    except ImportError as error:
-        raise ImportError("this needs PyTorch: pip install 'extremal[torch]'") from error
+    """PyTorch; raises ImportError with what to install if it is not there."""
+    return needs("torch", "torch")
 
 
 def from_torch(module: nn.Module | Mapping[str, torch.Tensor]) -> Network:
@@ -47,8 +37,8 @@ def from_torch(module: nn.Module | Mapping[str, torch.Tensor]) -> Network:
     ----------
     module : Module or state dict
         `Sequential(Linear, ReLU, Linear)`, nested or not, with or without biases, with Flatten, Identity or inactive
-        Dropout in between; or any other module with exactly two Linear layers and a ReLU between them. Of a state dict
-        the two matrices are taken in their order, and that there is a ReLU between them is taken on trust.
+        Dropout in between; or any other module with exactly two Linear layers and a ReLU between them. A state dict is
+        read by `interop.from_state_dict`: that there is a ReLU between its layers is taken on trust.
 
     Returns
     -------
@@ -61,31 +51,9 @@ def from_torch(module: nn.Module | Mapping[str, torch.Tensor]) -> Network:
         If the module computes anything else; the message names what is in the way.
     """
     if isinstance(module, Mapping):
-        return _from_state(module)
+        found = from_state_dict(module)  # which may share the memory of weights that train on
+        return Network(found.hidden.copy(), found.output.copy(), found.intercept.copy(), bias=found.bias)
     return layers_of(module).network()
-
-
-def load(path: str | os.PathLike[str]) -> Network:
-    """The network of a state dict that `torch.save` wrote. Nothing in the file is executed.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything but tensors, such as a whole pickled module.
-    """
-    import pickle
-
-    torch = library()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds more than tensors, which is not loaded because it could run any code; "
-            "write torch.save(module.state_dict(), path)"
-        ) from error
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{path} is not a state dict; write torch.save(module.state_dict(), path)")
-    return _from_state(state)
 
 
 def to_torch(
@@ -284,26 +252,6 @@ def _disagreement(module: nn.Module, layers: Layers) -> str:
 def _probes(d: int) -> Array:
     rng = np.random.default_rng(0)
     return np.vstack([np.zeros((1, d)), *(size * rng.standard_normal((EACH, d)) for size in SIZES)])
-
-
-def _from_state(state: Mapping[str, Any]) -> Network:
-    torch = library()
-    bad = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
-    weights = [name for name, value in state.items() if name not in bad and value.ndim == 2]
-    if bad or len(weights) != 2:
-        held = ", ".join(state) or "nothing"
-        raise ValueError(f"a state dict of {SHAPE} has two weight matrices and their biases; this one holds {held}")
-    biases = [name.removesuffix("weight") + "bias" for name in weights]
-    other = set(state) - {*weights, *biases}
-    if other:
-        raise ValueError(f"the state dict holds more than two Linear layers: {', '.join(sorted(other))}")
-    first, second = (state[name] for name in weights)
-    if first.shape[0] != second.shape[1]:
-        raise ValueError(
-            f"{weights[0]} {tuple(first.shape)} and {weights[1]} {tuple(second.shape)} are not two layers of a "
-            "network: (m, d) and (c, m) are needed"
-        )
-    return _network(first, state.get(biases[0]), second, state.get(biases[1]))
 
 
 def _network(hidden: Any, hidden_bias: Any, output: Any, output_bias: Any) -> Network:
