@@ -1,4 +1,4 @@
-"""The pages of the documentation: their Python and their commands run, and print what is shown; the reference is whole."""
+"""The documentation: its Python and its commands run, and print what the pages show; the reference is whole."""
 
 import contextlib
 import importlib
@@ -6,13 +6,18 @@ import inspect
 import io
 import re
 import shlex
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([DOCS / "start.md", DOCS / "closed_forms.md", *DOCS.glob("howto/*.md"), *DOCS.glob("theory/*.md")])
+PAGES = sorted(
+    page
+    for page in (*DOCS.glob("*.md"), *DOCS.glob("howto/*.md"), *DOCS.glob("theory/*.md"))
+    if "```python" in page.read_text()
+)
 
 FENCE = re.compile(r"^(```|~~~)(\w*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?: s\b)?")
@@ -29,7 +34,7 @@ def blocks(page):
     """
     text = page.read_text()
     found = list(FENCE.finditer(text))
-    for block, after in zip(found, [*found[1:], None], strict=True):
+    for block, after in zip_longest(found, found[1:]):
         _, language, code = block.groups()
         follows = after is not None and after[2] in ("", "text") and not text[block.end() : after.start()].strip()
         if language in ("python", "console"):
@@ -121,8 +126,8 @@ def test_the_comparison_sees_a_wrong_digit_and_a_missing_line():
     compare("value  1.2346\ntime  3.1 s", "value 1.23456789\ntime 0.2 s")
     compare("a 1\n...\nb 2.0e-09", "a 1\nx\ny\nb 7.3e-12\n")
     for shown, printed in (
-        ("value 1.2346", "value 1.2349"), ("value 12", "value 13"), ("value 1", "values 1"), ("a", "a\nb"), ("a\nb", "a"),
-        ("residual 1e-09", "residual 1e-03"),
+        ("value 1.2346", "value 1.2349"), ("value 12", "value 13"), ("value 1", "values 1"), ("a", "a\nb"),
+        ("a\nb", "a"), ("residual 1e-09", "residual 1e-03"),
     ):  # fmt: skip
         with pytest.raises(AssertionError):
             compare(shown, printed)
@@ -132,7 +137,8 @@ def listed(module):
     """The names that the reference lists for a module: those under its `public` directives."""
     names = []
     for page in DOCS.glob("api/*.rst"):
-        for block in re.findall(rf"^\.\. public:: {re.escape(module)}\n((?:\n|   .*\n)*)", page.read_text(), re.MULTILINE):
+        directive = re.compile(rf"^\.\. public:: {re.escape(module)}\n((?:\n|   .*\n)*)", re.MULTILINE)
+        for block in directive.findall(page.read_text()):
             names += block.split() or public(module)
     return names
 

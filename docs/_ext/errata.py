@@ -1,4 +1,4 @@
-"""`.. errata::`: the errata of `extremal.reproductions.errata`, each with what its counter-example gives when it runs."""
+"""`.. errata::`: the errata of the sources, each with what its counter-example gives when it runs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 
-
 class Public(SphinxDirective):
     has_content = True
     required_arguments = 1
@@ -52,7 +51,8 @@ def table(module: ModuleType, names: list[str]) -> list[str]:
     """A row for each name: the name, linked, and the first sentence of its docstring."""
     lines = [".. list-table::", "   :class: names", "   :widths: auto", ""]
     for name in names:
-        lines += [f"   * - :py:obj:`{name} <{module.__name__}.{name}>`", f"     - {escaped(summary(getattr(module, name)))}"]
+        line = escaped(summary(getattr(module, name)))
+        lines += [f"   * - :py:obj:`{name} <{module.__name__}.{name}>`", f"     - {line}"]
     return [*lines, ""]
 
 

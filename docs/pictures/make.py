@@ -31,7 +31,7 @@ def landscape() -> Figure:
         ax = figure.add_subplot(1, 2, k + 1, projection="3d", computed_zorder=False)
         z = height(a, b)
         z[z > top] = np.nan
-        ax.plot_surface(a, b, z, cmap="Blues_r", vmin=0.5, vmax=4.5, rstride=3, cstride=3, linewidth=0.2, edgecolor="0.5")
+        ax.plot_surface(a, b, z, cmap="Blues_r", vmin=0.5, vmax=4.5, rstride=3, cstride=3, lw=0.2, edgecolor="0.5")
         ax.scatter(*best[k], height(*best[k]), color=VERMILION, s=70, zorder=9, edgecolor="white", label="optimum, 3/4")
         if k == 0:
             ax.scatter(0, 0, 1, color="black", marker="X", s=70, zorder=9, edgecolor="white", label="stuck at zero, 1")
@@ -106,7 +106,8 @@ def missing_neuron() -> Figure:
         ax.plot(at, np.sign(network.output[:, 0]), "o", color="black", ms=7, label="the network's neurons")
         k = int(np.argmax(np.abs(value)))
         if abs(value[k]) > 1.001 * beta:
-            ax.plot(np.degrees(angle[k]), value[k] / beta, "*", color=VERMILION, ms=16, mec="white", label="the missing neuron")
+            star = {"color": VERMILION, "ms": 16, "mec": "white", "label": "the missing neuron"}
+            ax.plot(np.degrees(angle[k]), value[k] / beta, "*", **star)
         certificate = extremal.certify(network, data, target, beta=beta)
         ax.set(title=f"{title}: {certificate.primal:.4f}, proven gap {certificate.gap:.1%}",
                xlabel="direction u, degrees", xlim=(0, 360), xticks=range(0, 361, 90))  # fmt: skip
