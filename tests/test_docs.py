@@ -41,9 +41,15 @@ def blocks(page):
             yield language, code, after[3] if follows else None, not follows or after[1] == "```"
 
 
+def words(line, digits):
+    """The line without its numbers; where digits do not count an interval may also be a single number."""
+    text = NUMBER.sub("#", " ".join(line.split()))
+    return text if digits else text.replace("# .. #", "#")
+
+
 def differs(shown, printed, digits=True):
     """Why a line is not what is shown, or None: words are to agree, numbers to their digits, seconds not at all."""
-    if NUMBER.sub("#", " ".join(shown.split())) != NUMBER.sub("#", " ".join(printed.split())):
+    if words(shown, digits) != words(printed, digits):
         return "other words"
     if not digits:
         return None
