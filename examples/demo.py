@@ -23,7 +23,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, scale
 
 from extremal import ReLUClassifier, ReLURegressor, datasets, flows, plotting
 
@@ -84,16 +84,15 @@ def fit_and_score(load: Any, model: BaseEstimator, linear: BaseEstimator) -> lis
 
 def draw_one_feature() -> None:
     """The progression of diabetes against the body mass index, both standardised."""
-    data = load_diabetes(as_frame=True)
-    X, y = data.data[["bmi"]], data.target
-    X, y = (X - X.mean()) / X.std(), (y - y.mean()) / y.std()
+    X, y = load_diabetes(return_X_y=True)
+    X, y = scale(X[:, [2]]), scale(y)
     draw(plotting.fit_1d(ReLURegressor(alpha=1e-3, time_limit=5).fit(X, y), X, y), "diabetes_bmi.png")
 
 
 def draw_two_features() -> None:
     """The three irises by the measures of their petals."""
-    data = load_iris(as_frame=True)
-    X, y = data.data[["petal length (cm)", "petal width (cm)"]], data.target
+    X, y = load_iris(return_X_y=True)
+    X = X[:, 2:]
     draw(plotting.fit_2d(ReLUClassifier(alpha=1e-3, time_limit=5).fit(X, y), X, y), "iris_petals.png")
 
 

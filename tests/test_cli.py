@@ -170,7 +170,13 @@ def test_classes_and_hint(tmp_path):
         ("a,y\n1,2\n2,3\n", ["--drop", "c"], "no column 'c'"),
         ("a,y\n1,up\n2,up\n", [], "one class only"),
         ("a,y\n1,up\n2,down\n", ["--loss", "huber"], "for numbers"),
-        ("a,y\n1,inf\n2,3\n", [], "infinity"),
+        ("a,y\n1,inf\n2,3\n", [], "column 'y' of data.csv has infinity"),
+        ("a,b,y\n1e300,2,3\n2,3,4\n", [], "column 'a' of data.csv has infinity, or values above 1e+100"),
+        ("a;y\n1,5;2\n2,5;3\n", [], "(for example '1,5' in 'a'); write decimals with a point"),
+        ('a,y\n"1,000",2\n2,3\n', [], "nothing between thousands"),
+        ("a b y\n1 2 3\n", [], "columns are separated by commas"),
+        (",a,y\n0,1,2\n1,2,3\n", [], "column 1 of data.csv has no name"),
+        ("a,y\n1,2\n", ["--history", "picture.foo"], "no pictures of the kind .foo"),
     ],
 )
 def test_data_errors_say_what_is_wrong(tmp_path, text, options, message):
@@ -180,6 +186,33 @@ def test_data_errors_say_what_is_wrong(tmp_path, text, options, message):
     assert result.exit_code == 1
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("content", ["größe,y\n1,2\n".encode("latin-1"), "a,y\n1,2\n".encode("utf-16"), b"\x89PNG\xff"])
+def test_files_that_are_not_utf8_text(tmp_path, content):
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+    result = run("fit", path)
+    assert result.exit_code == 1
+    assert "data.csv is not a CSV file in UTF-8" in result.stderr
+
+
+def test_what_windows_writes(tmp_path):
+    """A byte order mark, carriage returns and semicolons change nothing."""
+    plain, windows = tmp_path / "plain.csv", tmp_path / "windows.csv"
+    plain.write_text("a,y\n1,2\n3,4\n", encoding="utf-8")
+    windows.write_bytes(b"\xef\xbb\xbfa;y\r\n1;2\r\n3;4\r\n")
+    read, same = Table.read(str(plain)), Table.read(str(windows))
+    assert same.columns == read.columns
+    assert np.array_equal(same.cells, read.cells)
+
+
+def test_one_row_and_a_constant_target(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,y\n1,2\n")
+    result = run("fit", path, "--alpha", "0.1")
+    assert result.exit_code == 0
+    assert "'y' has the same value in every row" in result.output
 
 
 def test_missing_rows_can_be_dropped(tmp_path):
@@ -215,12 +248,29 @@ def test_a_file_that_is_no_model(regression, tmp_path):
     result = run("certify", regression, regression)
     assert result.exit_code == 1
     assert "a network is read from .npz" in result.stderr
+    result = run("predict", model := tmp_path / "array.npy", regression)
+    assert result.exit_code == 2
+    np.save(model, np.eye(2))
+    assert "not a model" in run("predict", model, regression).stderr
+    model.write_bytes(b"")
+    assert "not a model" in run("predict", model, regression).stderr
     path = tmp_path / "net.npz"
     extremal.Network.zero(2).save(path)
     assert "net.npz does not say how its weights were penalised" in run("certify", path, regression).stderr
     assert "bare network" in run("predict", path, regression).stderr
     (tmp_path / "other.npz").write_bytes(b"other")
     assert "not a model" in run("predict", tmp_path / "other.npz", regression).stderr
+
+
+def test_predict_names_the_columns_that_are_not_there(regression, tmp_path):
+    model, other = tmp_path / "model.npz", write(tmp_path / "other.csv", ["size", "price"], [[1, 2]])
+    run("fit", regression, "--alpha", 0.1, "--out", model)
+    result = run("predict", model, other)
+    assert result.exit_code == 1
+    assert "other.csv has no column 'age'; it has size, price" in result.stderr
+    result = run("predict", model, regression, "--out", tmp_path / "nowhere" / "out.csv")
+    assert result.exit_code == 2
+    assert "no folder" in result.stderr
 
 
 def test_exit_codes_of_gap_time_and_interrupt(regression, monkeypatch):

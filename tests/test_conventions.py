@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def bound_of(mapped: MappedProblem) -> tuple[Array, float]:
 def test_anchored_losses(loss: str) -> None:
     """Value, gradient, curvature, conjugate and normal form of a loss with one more row."""
     rng = np.random.default_rng(5)
-    X, y, w = data(rng, loss)
+    _, y, w = data(rng, loss)
     inner = bind(loss, y, w)
     for own in (anchored(inner, 0.7), Anchored.around(inner, 0.7)):
         n, c = own.shape
@@ -298,7 +299,7 @@ def test_between_a_free_output_bias_and_none(loss: str) -> None:
         assert result.certificate.gap <= 1e-3
     assert optima[0] == pytest.approx(optima[1], rel=1e-5)
     assert optima[4] == pytest.approx(optima[5], rel=1e-5)
-    assert all(high >= low * (1 - 1e-5) for low, high in zip(optima, optima[1:], strict=False))
+    assert all(high >= low * (1 - 1e-5) for low, high in pairwise(optima))
 
 
 def test_data_far_from_the_origin() -> None:

@@ -1,5 +1,6 @@
 """`import extremal` costs nothing, and every public name is found when it is asked for."""
 
+import os
 import subprocess
 import sys
 
@@ -7,7 +8,9 @@ import pytest
 
 import extremal
 
-HEAVY = ["numpy", "numba", "sklearn", "scipy", "matplotlib", "click", "rich", "clarabel"]
+CORE = ["numpy", "numba", "sklearn", "scipy", "matplotlib", "click", "rich", "clarabel"]
+EXTRAS = ["torch", "tensorboard", "onnx", "onnxruntime", "safetensors", "skops", "plotly", "pandas", "polars", "cvxpy"]
+HEAVY = [*CORE, *EXTRAS]
 
 
 def run(code: str) -> str:
@@ -22,6 +25,29 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_import_loads_nothing_heavy():
     assert loaded_by("import extremal; extremal.__version__; dir(extremal)") == set()
+
+
+def cpu_seconds(*arguments: str) -> float:
+    """The least CPU time of a few runs of Python, start and end included: other processes cannot lengthen it."""
+
+    def once() -> float:
+        before = os.times()
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    return min(once() for _ in range(5))
+
+
+@pytest.mark.parametrize("arguments", [
+    ["-c", "import extremal"],
+    ["-c", "from extremal.cli import main; main()", "--help"],
+    ["-c", "from extremal.cli import main; main()", "fit", "--help"],
+])  # fmt: skip
+def test_import_and_help_take_less_than_a_third_of_a_second(arguments):
+    seconds = cpu_seconds(*arguments)
+    print(f"{' '.join(arguments)}: {1e3 * seconds:.0f} ms, of which Python itself {1e3 * cpu_seconds('-c', ''):.0f} ms")
+    assert seconds < 0.3
 
 
 def test_a_name_loads_what_it_needs():

@@ -42,12 +42,12 @@ def convex(v, w):
 # The height of both surfaces is the objective; the colours are the same on both sides.
 
 U, A = np.meshgrid(np.linspace(-1.5, 1.5, 241), np.linspace(-1.5, 1.5, 241))
-V, W = np.meshgrid(np.linspace(0, 1.5, 241), np.linspace(0, 1.0, 241))
+V, W = np.meshgrid(np.linspace(0, 1.5, 241), np.linspace(0, 1.5, 241))
 top = 3.0
 box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 best = {"nonconvex": (0.5**0.5, 0.5**0.5), "convex": (0.5, 0.0)}
-figure = plt.figure(figsize=(9.6, 4.7), layout="constrained")
-for k, (name, x, y, height) in enumerate((("nonconvex", U, A, nonconvex), ("convex", V, W, convex))):
+figure = plt.figure(figsize=(8.2, 4.1), layout="constrained")
+for k, (name, x, y, height) in enumerate((("nonconvex", U, A, nonconvex), ("convex", V[:161], W[:161], convex))):
     ax = figure.add_subplot(1, 2, k + 1, projection="3d", computed_zorder=False)
     z = np.minimum(height(x, y), top)
     ax.plot_surface(
@@ -112,7 +112,7 @@ convex_ends = np.array([convex(*way[-1]) for way in convex_ways])
 print(f"convex:    {np.isclose(convex_ends, 0.75).sum()} of {len(convex_ends)} starts reach 3/4")
 np.testing.assert_allclose(convex_ends, 0.75, atol=1e-9)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.6), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 4.0), layout="constrained")
 levels = np.geomspace(0.76, 6, 14)
 for ax, (x, y), height in ((left, (U, A), nonconvex), (right, (V, W), convex)):
     ax.contourf(x, y, height(x, y), levels=levels, cmap="Greys_r", extend="both", alpha=0.4)

@@ -37,7 +37,7 @@ rng = np.random.default_rng(3)
 
 general = np.array([[1.0, 0.2], [0.5, 0.9], [-0.6, 0.9], [-1.0, 0.15], [0.35, -1.0]])
 talk = np.array([[3.0, 3.0], [2.0, 2.0], [1.0, 0.0]])
-figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.8), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(8.2, 4.2), layout="constrained")
 for ax, X, name in zip(axes, (general, talk), ("general position", "two parallel rows"), strict=True):
     plotting.arrangement(X, ax)
     ax.set_title(f"{name}: {ax.get_title()}", fontsize="large")
@@ -56,7 +56,7 @@ assert len(extremal.arrangements(general).patterns) == 10
 # image: if :math:`u` has a pattern, :math:`-u` has the opposite one.
 
 X = np.array([[1, 0.2, 0.3], [-0.4, 1, 0.2], [-0.7, -0.8, 0.4], [0.3, -0.9, 0.9], [0.9, 0.8, -0.5], [0.4, 0.1, 1.0]])
-figure = plt.figure(figsize=(9.6, 4.9), layout="constrained")
+figure = plt.figure(figsize=(8.2, 4.3), layout="constrained")
 plotting.arrangement(X, figure.add_subplot(1, 2, 1, projection="3d"), view="globe").set_title("six great circles")
 plotting.arrangement(X, figure.add_subplot(1, 2, 2))
 plt.show()
@@ -74,7 +74,7 @@ assert {tuple(1 - bit for bit in code) for code in codes} == codes
 # patterns with Gaussian directions find the large cells again and again, and most of the small ones never.
 
 sizes = np.unique(np.geomspace(4, 60, 9).round().astype(int))
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.9), layout="constrained")
 for r, colour in ((2, BLUE), (3, GREEN), (5, VERMILION)):
     n = sizes[sizes > r]
     counts = [extremal.count_arrangements(rng.standard_normal((size, r))).value for size in n]

@@ -45,7 +45,7 @@ cases = {
     "obtuse rows": np.array([[1.5, 0.2], [-0.9, 1.2]]),
     "acute rows": np.array([[1.5, 0.4], [0.7, 1.3]]),
 }
-figure, axes = plt.subplots(2, 2, figsize=(9.6, 9.0), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(8.2, 7.9), layout="constrained")
 for (name, X), (left, right) in zip(cases.items(), axes, strict=True):
     best = extremal.max_margin(X, y)
     plotting.rectified_ellipsoid(X, left, lam=best.lam)
@@ -90,10 +90,10 @@ assert worst < 1e-7
 X = np.array([[1.0, 0.1, 0.0], [-0.5, 1.0, 0.1], [0.3, -0.4, 1.0]])
 y = np.array([1.0, 1.0, 1.0])
 best = extremal.max_margin(X, y)
-figure = plt.figure(figsize=(9.6, 4.9), layout="constrained")
+figure = plt.figure(figsize=(8.2, 4.3), layout="constrained")
 left, right = (figure.add_subplot(1, 2, k, projection="3d") for k in (1, 2))
-plotting.rectified_ellipsoid(X, left, lam=best.lam).set_title("rectified ellipsoid", y=0.97)
-plotting.polar_set(X, right, lam=best.lam, y=y).set_title("polar set, where all λ ≥ 0", y=0.97)
+plotting.rectified_ellipsoid(X, left, lam=best.lam).set_title("rectified ellipsoid", y=1.0)
+plotting.polar_set(X, right, lam=best.lam, y=y).set_title("polar set, where all λ ≥ 0", y=1.0)
 plt.show()
 
 gauge = extremal.gauge(X, best.lam)

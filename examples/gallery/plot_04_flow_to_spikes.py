@@ -27,19 +27,23 @@ from extremal.plotting.runs import mark_ends, shares, signs
 # %%
 # Two rows in the plane
 # ---------------------
-# Left, the ways of twenty neurons; triangles mark where they end, and stars the points that the hyperplanes
-# :math:`\lambda^T z = \pm g(\lambda)` of the limit's multiplier touch. Right, the way of :math:`\lambda / g(\lambda)`
-# along the boundary of the polar set to where :math:`y^T \lambda` is largest.
+# Left, the ways of twenty neurons, bright at the start and dark at the end; triangles mark where they end, and stars
+# the points that the hyperplanes :math:`\lambda^T z = \pm g(\lambda)` of the limit's multiplier touch. Right, the way
+# of :math:`\lambda / g(\lambda)` along the boundary of the polar set to where :math:`y^T \lambda` is largest.
 
 X, y = np.array([[1.65, 0.47], [-0.47, 1.35]]), np.array([1.0, -1.0])
 result = extremal.flow(X, y, width=20, init=1e-3)
 print(result)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 5.0), layout="constrained", width_ratios=[1.3, 1])
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 4.6), layout="constrained", width_ratios=[1.2, 1])
 plotting.plot_ellipsoid(result.trajectory, left, lam=result.lam, colorbar=False)
-plotting.plot_polar(result.trajectory, right, lam=result.lam, optimum=result.value)
+plotting.plot_polar(result.trajectory, right, lam=result.lam, optimum=result.value, colorbar=False)
 left.set_title("outputs on the rectified ellipsoid")
 right.set_title("multiplier in the polar set")
+right.get_legend().set_bbox_to_anchor((-0.42, -0.15))
+for ax in (left, right):
+    ax.get_legend().set_in_layout(False)
+figure.get_layout_engine().set(rect=(0, 0.14, 1, 0.86))
 plt.show()
 
 # %%
@@ -67,7 +71,7 @@ sizes = run.half_norm2
 aligned = int(np.searchsorted(sizes, 1e-2))
 turning = int(np.searchsorted(run.time, 0.25 * run.time[aligned]))
 moments = {"start": 0, "turning": turning, "aligned, still small": aligned, "close to the limit": len(run) - 1}
-figure, axes = plt.subplots(1, 4, figsize=(9.6, 2.9), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 4, figsize=(8.2, 2.6), layout="constrained", sharey=True)
 for ax, (name, k) in zip(axes, moments.items(), strict=True):
     draw_ellipsoid(ax, X)
     mark_ends(ax, np.maximum(run.directions[k] @ X.T, 0), signs(run), shares(run, k), unit=2.0)
@@ -86,11 +90,12 @@ X = np.array([[1.2, 0.2, 0.1], [-0.3, 1.0, 0.4], [-0.2, 0.5, 1.1]])
 y = np.array([1.0, -1.0, -1.0])
 assert extremal.is_orthogonally_separable(X, y)
 result = extremal.flow(X, y, width=20, init=1e-3)
-figure = plt.figure(figsize=(9.6, 4.9), layout="constrained")
+figure = plt.figure(figsize=(8.2, 4.3), layout="constrained")
 left, right = (figure.add_subplot(1, 2, k, projection="3d") for k in (1, 2))
 plotting.plot_ellipsoid(result.trajectory, left, lam=result.lam, colorbar=False)
 plotting.plot_directions(result.trajectory, right, view="globe")
 right.get_legend().remove()
+left.set_box_aspect((1, 1, 1), zoom=0.82)
 plt.show()
 
 closed = extremal.closed_forms.orthogonal_max_margin(X, y)

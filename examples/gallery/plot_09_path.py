@@ -62,7 +62,7 @@ error = np.array([np.mean((result.network.predict(fresh[:, None])[:, 0] - truth(
 train = np.array([np.mean((result.network.predict(X)[:, 0] - y) ** 2) for result in results])
 best = int(np.argmin(error))
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.8), layout="constrained", width_ratios=[1.25, 1])
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 4.2), layout="constrained", width_ratios=[1.25, 1])
 left.plot(x, y, "o", color="0.65", markersize=4)
 chosen = ((int(np.searchsorted(-betas, -0.3 * largest)), ORANGE), (best, BLUE), (len(betas) - 1, VERMILION))
 for k, colour in chosen:
@@ -122,7 +122,7 @@ test_error = np.array([np.mean((fit.network.predict(X_test)[:, 0] - y_test) ** 2
 ridge = RidgeCV(np.geomspace(1e-2, 1e4, 40)).fit(X_train, y_train)
 linear = np.mean((ridge.predict(X_test) - y_test) ** 2)
 
-figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.7), layout="constrained")
 for ax, penalties, inside, outside, name in (
     (axes[0], betas / largest, train, error, "one feature"),
     (axes[1], many / many[0], train_error, test_error, "diabetes"),

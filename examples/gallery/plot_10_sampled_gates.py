@@ -70,7 +70,7 @@ small = [sampled_patterns(X, y, **setting, best=best, sizes=sizes, relaxed=False
 large = [sampled_patterns(wide, wide_y, **wide_setting, best=wide_best, sizes=sizes, relaxed=False, probes=500,
                           random_state=seed) for seed in range(3)]  # fmt: skip
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.6), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 4.0), layout="constrained")
 floor = 1e-8
 for tables, colour, name in ((small, GREEN, "3 dimensions, 40 rows"), (large, BLUE, "10 dimensions, 100 rows")):
     excess = np.array([[program.ratio - 1 for program in table.programs] for table in tables])

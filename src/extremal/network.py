@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -167,8 +168,20 @@ class Network:
 
     @classmethod
     def load(cls, path: str | Path) -> Network:
-        """Read a network written by `save`."""
-        with np.load(path, allow_pickle=False) as file:
+        """Read a network written by `save`.
+
+        Raises
+        ------
+        ValueError
+            If the file is something else.
+        """
+        try:
+            file = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, BadZipFile) as error:
+            raise ValueError(f"{path} is not a network: it is no .npz file of arrays") from error
+        if isinstance(file, np.ndarray):
+            raise ValueError(f"{path} is not a network: it is a single array")
+        with file:
             missing = {"hidden", "output"} - set(file.files)
             if missing:
                 raise ValueError(f"{path} is not a network: it has no {' and no '.join(sorted(missing))}")

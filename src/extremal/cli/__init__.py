@@ -242,6 +242,7 @@ def verify(proof: str, data: str, as_json: bool, **options: Any) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, writable=True), metavar="CSV", help="[default: stdout]")
 def predict(model: str, data: str, out: str | None) -> None:
     """Write the predictions of a saved MODEL for the rows of DATA, one a line, as CSV."""
+    _check_folder(out, "out")
     from extremal.cli import commands
 
     with _data_errors(), contextlib.ExitStack() as stack:

@@ -7,6 +7,7 @@ import platform
 import time
 import warnings
 from importlib import metadata
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -21,6 +22,8 @@ _PEERS = ("numpy", "scipy", "clarabel", "numba", "scikit-learn", "click", "rich"
 
 def fit(data: str, *, quiet: bool, **options: Any) -> Report:
     """Train on a CSV file, save what was asked for, and report."""
+    if options["history"]:
+        _check_picture(options["history"])
     table = Table.read(data).without(options["drop"])
     target = table.target(options["target"])
     features = [column for column in table.columns if column != target]
@@ -60,6 +63,8 @@ def fit(data: str, *, quiet: bool, **options: Any) -> Report:
         _draw(estimator.result_, options["history"])
     training = {
         ("accuracy" if is_classes else "R2") + " on these rows": float(estimator.score((X - centre) / scale, scaled))
+        if len(y) > 1
+        else float("nan")
     }
     if options["cv"]:
         training[("accuracy" if is_classes else "R2") + ", five folds"] = estimator.best_score_
@@ -129,6 +134,8 @@ def _target(table: Table, target: str, options: dict[str, Any]) -> tuple[np.ndar
 
 def _hint(y: np.ndarray, target: str) -> list[str]:
     values = np.unique(y)
+    if len(values) == 1:
+        return [f"{target!r} has the same value in every row"]
     if len(values) > _FEW_VALUES or np.any(values != np.round(values)):
         return []
     return [f"{target!r} has only {len(values)} different values; --classes trains a classifier for them"]
@@ -176,6 +183,15 @@ def _trained(estimator: Any, X: np.ndarray, y: np.ndarray, quiet: bool, options:
             # the report has the status and the gap
             warnings.simplefilter("ignore", ConvergenceWarning)
             return estimator.fit(X, y)
+
+
+def _check_picture(path: str) -> None:
+    """Refuse a kind of picture that cannot be written before the work is done, not after."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kind = Path(path).suffix.removeprefix(".")
+    if kind and kind not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(f"there are no pictures of the kind .{kind}; --history takes .png, .svg, .pdf and others")
 
 
 def _draw(result: Any, path: str) -> None:

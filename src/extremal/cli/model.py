@@ -62,7 +62,7 @@ class Model:
 
     def inputs(self, table: Table) -> Array:
         """The scaled features of a table, shape (n, d)."""
-        return (table.numbers(list(self.features)) - self.centre) / self.scale
+        return (table.numbers(self.features.tolist()) - self.centre) / self.scale
 
     def targets(self, table: Table, column: str | None = None) -> Array:
         """The scaled targets of a table, or the numbers of its classes, shape (n,)."""

@@ -12,6 +12,7 @@ import numpy as np
 from extremal.design import Array
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
+_LARGEST = 1e100  # squares of larger numbers, as in a variance, come close to the end of double precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +37,19 @@ class Table:
         Raises
         ------
         ValueError
-            If there is no header, no row, or a row of another length.
+            If the file is not text in UTF-8, has no header, no row, or a row of another length.
         """
         name = Path(path).name
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-            separator = max(",;\t", key=header.count)
-            columns = tuple(cell.strip() for cell in next(csv.reader([header], delimiter=separator), []))
-            rows = [row for row in csv.reader(file, delimiter=separator) if row]
+        try:
+            columns, rows = _read(path)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{name} is not a CSV file in UTF-8; save it as one ({error})") from error
         if not columns or not rows:
             raise ValueError(f"{name} has no data: it needs a header row and at least one row of values")
         if all(_is_number(cell) for cell in columns):
             raise ValueError(f"{name} starts with numbers; its first row must name the columns")
+        if "" in columns:
+            raise ValueError(f"column {columns.index('') + 1} of {name} has no name; name it, or delete it")
         repeated = sorted({column for column in columns if columns.count(column) > 1})
         if repeated:
             raise ValueError(f"{name} names {_listed(repeated)} more than once")
@@ -99,17 +101,21 @@ class Table:
             at fault.
         """
         if not columns:
-            raise ValueError(f"{self.name} has no column besides the target")
+            raise ValueError(
+                f"{self.name} has no column besides the target (columns are separated by commas, semicolons or tabs)"
+            )
         words = [column for column in columns if not self.is_numeric(column)]
         if words:
             cells = self.text(words[0])
-            sample = next(cell for cell in cells[~_missing(cells)] if not _is_number(cell))
+            sample = next(str(cell) for cell in cells[~_missing(cells)] if not _is_number(cell))
             raise ValueError(
                 f"{_listed(words)} of {self.name} cannot be read as numbers (for example {sample!r} in "
-                f"{words[0]!r}); encode what is needed, or leave it out with --drop"
+                f"{words[0]!r}); {_advice(sample)}"
             )
         self.refuse_missing(columns)
-        return np.column_stack([self.text(column).astype(np.float64) for column in columns])
+        values = np.column_stack([self.text(column).astype(np.float64) for column in columns])
+        self._refuse_large(columns, values)
+        return values
 
     def refuse_missing(self, columns: Sequence[str]) -> None:
         """Raise ValueError, with the numbers of missing values, if there are any."""
@@ -123,9 +129,31 @@ class Table:
                 "fill them in, or leave those rows out with --drop-missing"
             )
 
+    def _refuse_large(self, columns: Sequence[str], values: Array) -> None:
+        large = np.any(np.abs(values) > _LARGEST, axis=0)
+        if large.any():
+            listed = _listed([column for column, found in zip(columns, large, strict=True) if found])
+            raise ValueError(f"{listed} of {self.name} has infinity, or values above {_LARGEST:g}; rescale it")
+
     def _check(self, column: str) -> None:
         if column not in self.columns:
             raise ValueError(f"{self.name} has no column {column!r}; it has {', '.join(self.columns)}")
+
+
+def _read(path: str) -> tuple[tuple[str, ...], list[list[str]]]:
+    """The names of the columns, and the rows that are not empty."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        header = file.readline()
+        separator = max(",;\t", key=header.count)
+        columns = tuple(cell.strip() for cell in next(csv.reader([header], delimiter=separator), []))
+        return columns, [row for row in csv.reader(file, delimiter=separator) if row]
+
+
+def _advice(sample: str) -> str:
+    """What to do about a cell that is not a number."""
+    if _is_number(sample.replace(".", "").replace(",", ".", 1)) or _is_number(sample.replace(",", "")):
+        return "write decimals with a point, and nothing between thousands"
+    return "encode what is needed, or leave it out with --drop"
 
 
 def _missing(cells: np.ndarray) -> np.ndarray:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 #: The costs of so many looks, of which the largest is expected of the next.
 RECENT = 3
-#: What is planned with of the budget: the rest is for looks that take longer than expected, and for what the clock does
-#: not see, epochs that run a little slower after a look because it has used their caches (benchmarks/judge.py).
-CAUTION = 0.6
+#: What is planned with of the budget. The rest is for looks that take longer than expected, and for what no clock sees:
+#: an epoch runs slower after a look that has used its caches, by as much as the look took if both are short (measured).
+CAUTION = 0.4
 #: Seconds of a search for a better bound: no shorter ones, and no longer ones.
 SHORTEST, LONGEST = 1.0, 30.0
 #: Only networks this close to the best known one promise a better bound.
@@ -137,19 +137,36 @@ class Accounts:
         if share is not None and not 0 < share < np.inf:
             raise ValueError(f"budget must be a positive share of the training time, such as 0.05; not {share!r}")
         self.share, self.clock = share, clock
-        self.training = self.judging = 0.0
-        self._since: float | None = None
+        self.judging = self._trained = 0.0
+        self._since = self._seen = 0.0
+        self._running = False
+
+    @property
+    def training(self) -> float:
+        """Seconds of training, as of the last entry."""
+        return self._trained + self._seen - self._since
 
     def begin(self) -> None:
         """From here on it is training's time."""
-        self._since = self.clock()
+        self._trained = self.training
+        self._since = self._seen = self.clock()
+        self._running = True
+
+    def pass_by(self) -> float:
+        """The clock: training goes on. As cheap as can be, for it is called after every epoch."""
+        self._seen = now = self.clock()
+        return now
+
+    def time_for(self, cost: float) -> float:
+        """When the clock shows this, a look of that cost can be afforded if training goes on until then."""
+        return self._seen if self.share is None else self._seen + (cost - self.left) / (CAUTION * self.share)
 
     def charge_training(self) -> None:
-        """The time since the last entry was training's."""
-        self.training += self._elapsed()
+        """The time since the last charge was training's."""
+        self._trained += self._elapsed()
 
     def charge_judging(self) -> float:
-        """The time since the last entry was the judge's; returns it."""
+        """The time since the last charge was the judge's; returns it."""
         elapsed = self._elapsed()
         self.judging += elapsed
         return elapsed
@@ -163,8 +180,8 @@ class Accounts:
 
     def _elapsed(self) -> float:
         now = self.clock()
-        elapsed = 0.0 if self._since is None else now - self._since
-        self._since = now
+        elapsed = now - self._since if self._running else 0.0
+        self._since = self._seen = now
         return elapsed
 
 
@@ -209,6 +226,7 @@ class LiveJudge(ABC):
         self._looks: list[Look] = []
         self._epoch = -1
         self._costs: deque[float] = deque(maxlen=RECENT)
+        self._not_before, self._due = -np.inf, 0
         self._listeners = [*_table(csv), *_board(log_dir)]
 
     @abstractmethod
@@ -241,19 +259,23 @@ class LiveJudge(ABC):
         Look or None
             None if the look would have cost too much.
         """
-        self.accounts.charge_training()
         self._epoch = self._epoch + 1 if epoch is None else int(epoch)
+        if self.accounts.pass_by() < self._not_before or self._epoch < self._due:
+            return None
+        self.accounts.charge_training()
         if not self._looks:
-            return self._begin(model)
-        due = self._epoch - self._looks[-1].epoch >= self.every
-        look = None
-        if due and max(self._costs) <= self.accounts.left:
+            look = self._begin(model)
+        elif max(self._costs) > self.accounts.left:  # not all of the time was training's
+            look = None
+        else:
             self._settle(model)
             self.accounts.charge_training()
             look = self._look(model)
             self._costs.append(self.accounts.charge_judging())
             self._improve(model)
-        self.accounts.charge_judging()
+            self.accounts.charge_judging()
+        self._due = self._looks[-1].epoch + self.every
+        self._not_before = self.accounts.time_for(max(self._costs))
         return look
 
     def _begin(self, model: Any) -> Look:
@@ -299,6 +321,7 @@ class LiveJudge(ABC):
         self.accounts = Accounts(self.accounts.share, self.accounts.clock)
         self.standard, self._epoch = None, -1
         self._looks, self._costs = [], deque(maxlen=RECENT)
+        self._not_before, self._due = -np.inf, 0
 
     @property
     def history(self) -> tuple[Look, ...]:

@@ -120,8 +120,9 @@ def polar_set(
         size = 1.05 * np.abs(draw_surface(axes, rows, orthant, extent)).max(axis=(0, 1))
         low, high = np.sort([0 * size, orthant * size], axis=0)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-        axes.set_box_aspect((1, 1, 1), zoom=0.9)
+        axes.set_box_aspect((1, 1, 1), zoom=0.88)
         axes.tick_params(labelsize="x-small", colors=GREY)
+        axes.locator_params(nbins=5)
         axes.set(zlabel="λ₃")
     axes.set(xlabel="λ₁", ylabel="λ₂")
     if lam is not None:
