@@ -1,4 +1,4 @@
-# make demo | test | bench | clean        needs make and Python 3.11 or newer; another one: make PYTHON=/path/to/python
+# make demo | test | docs | bench | clean        needs make and Python 3.11 or newer; another one: make PYTHON=/path/to/python
 
 .POSIX:
 .SUFFIXES:
@@ -6,6 +6,7 @@
 PYTHON =
 PYTEST =
 BENCH =
+DOCS =
 VENV = .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -13,6 +14,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:
 	@echo "make demo    fit real data, print the tables, draw pictures into out/"
 	@echo "make test    ruff, mypy, lint-imports and pytest"
+	@echo "make docs    the documentation, into docs/_build/html (DOCS='-D plot_gallery=0' leaves out the gallery's pictures)"
 	@echo "make bench   all benchmarks and their pages in docs/benchmarks, some hours; BENCH=--quick: some minutes (BENCH=--help)"
 	@echo "make clean   remove what the others made, except $(VENV); make distclean removes that too"
 
@@ -26,11 +28,15 @@ test: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
+docs: $(VENV)/.installed-docs
+	MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q $(DOCS) docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/all.py $(BENCH)
 
 clean:
-	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf out build dist docs/_build docs/gallery docs/sg_execution_times.rst .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
@@ -44,6 +50,10 @@ $(VENV)/.installed: pyproject.toml $(BIN)/pip
 $(VENV)/.installed-test: pyproject.toml $(BIN)/pip
 	@echo "Installing extremal with its test extras ..."
 	@$(PIP) install --editable ".[test]" && touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml $(BIN)/pip
+	@echo "Installing extremal with what the documentation is built with ..."
+	@$(PIP) install --editable ".[docs]" && touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: pyproject.toml $(BIN)/pip
 	@echo "Installing extremal with PyTorch, CVXPY and pyscnn for the benchmarks ..."
@@ -67,4 +77,4 @@ $(BIN)/pip:
 	echo "Creating $(VENV) with $$found ($$version)"; \
 	$$found -m venv $(VENV)
 
-.PHONY: help demo test bench clean distclean
+.PHONY: help demo test docs bench clean distclean

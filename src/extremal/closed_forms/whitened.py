@@ -106,15 +106,15 @@ def whitened_path(X: ArrayLike, y: ArrayLike, *, loss: Loss = "squared", tol: fl
     Neuron k has the input direction X^T u_k / sqrt(s) and the output direction v_k. With t = beta / sqrt(s), for a
     squared loss whose rows of direction v_k have targets of the total length s_k, and for a class of n_k rows:
 
-    =============  ============================  ================================  ==========================
-    loss           there if                      outputs of f on the rows          value
-    =============  ============================  ================================  ==========================
-    squared        t < s_k                       (1 - t / s_k) y_i                 t s_k - t^2/2, else s_k^2/2
-    hinge          t < sqrt(n_k)                 y_i                               t sqrt(n_k), else n_k
-    squared_hinge  t < sqrt(n_k)                 (1 - t / sqrt(n_k)) y_i           t sqrt(n_k) - t^2/2, else n_k/2
-    logistic       t < sqrt(n_k) / 2             y_i log(1/p - 1), p = t/sqrt(n_k) n_k H(p), else n_k log 2
-    softmax        t < sqrt(n_k (K-1)/K)         own minus others log(K-1)(1/q-1)  n_k H(q), else n_k log K
-    =============  ============================  ================================  ==========================
+    =============  ============================  =================================  ==========================
+    loss           there if                      outputs of f on the rows           value
+    =============  ============================  =================================  ==========================
+    squared        t < s_k                       (1 - t / s_k) y_i                  t s_k - t^2/2, else s_k^2/2
+    hinge          t < sqrt(n_k)                 y_i                                t sqrt(n_k), else n_k
+    squared_hinge  t < sqrt(n_k)                 (1 - t / sqrt(n_k)) y_i            t sqrt(n_k) - t^2/2, else n_k/2
+    logistic       t < sqrt(n_k) / 2             y_i log(1/p - 1), p = t/sqrt(n_k)  n_k H(p), else n_k log 2
+    softmax        t < sqrt(n_k (K-1)/K)         own minus others log(K-1)(1/q-1)   n_k H(q), else n_k log K
+    =============  ============================  =================================  ==========================
 
     H is the entropy of (p, 1 - p), and of (1 - q, q / (K-1), ..., q / (K-1)) with q = t sqrt((K-1) / (K n_k)), the
     total probability of the other classes. Zero targets have no neuron.
