@@ -262,6 +262,26 @@ def test_a_file_that_is_no_model(regression, tmp_path):
     assert "not a model" in run("predict", tmp_path / "other.npz", regression).stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.npy", np.eye(2), "a network is read from .npz"),
+        ("model.npz", b"", "model.npz: the file is empty"),
+        ("model.pt", b"", "model.pt: the file is empty"),
+        ("model.npz", b"PK\x03\x04nonsense", "model.npz"),
+    ],
+)
+def test_files_that_are_no_network(regression, tmp_path, name, content, message):
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        np.save(tmp_path / name, content)
+    result = run("certify", tmp_path / name, regression, "--alpha", 0.1)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
 def test_predict_names_the_columns_that_are_not_there(regression, tmp_path):
     model, other = tmp_path / "model.npz", write(tmp_path / "other.csv", ["size", "price"], [[1, 2]])
     run("fit", regression, "--alpha", 0.1, "--out", model)

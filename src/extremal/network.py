@@ -175,13 +175,14 @@ class Network:
         ValueError
             If the file is something else.
         """
-        try:
-            file = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, BadZipFile) as error:
-            raise ValueError(f"{path} is not a network: it is no .npz file of arrays") from error
-        if isinstance(file, np.ndarray):
-            raise ValueError(f"{path} is not a network: it is a single array")
-        with file:
+        # NumPy leaves a file open that it opened itself and cannot read
+        with open(path, "rb") as opened:
+            try:
+                file = np.load(opened, allow_pickle=False)
+            except (ValueError, EOFError, BadZipFile) as error:
+                raise ValueError(f"{path} is not a network: it is no .npz file of arrays") from error
+            if isinstance(file, np.ndarray):
+                raise ValueError(f"{path} is not a network: it is a single array")
             missing = {"hidden", "output"} - set(file.files)
             if missing:
                 raise ValueError(f"{path} is not a network: it has no {' and no '.join(sorted(missing))}")

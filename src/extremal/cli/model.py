@@ -105,9 +105,9 @@ class Model:
     def is_one(path: str) -> bool:
         """Whether a file is a model written by `save`, and not a network alone or something else."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return "free_intercept" in file.files
-        except (ValueError, EOFError, BadZipFile, AttributeError):
+        except (ValueError, EOFError, BadZipFile, TypeError):
             return False
 
     @classmethod

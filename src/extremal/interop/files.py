@@ -45,6 +45,8 @@ def load(path: str | Path, **options: Any) -> Imported:
             f"{path}: a network is read from {', '.join(_READERS)}; load other files with their own library and pass "
             "what is in them"
         )
+    if not Path(path).stat().st_size:
+        raise ValueError(f"{Path(path).name}: the file is empty")
     try:
         return _READERS[suffix](path, options)
     except (ValueError, KeyError, BadZipFile, EOFError) as error:
@@ -71,7 +73,7 @@ def save(network: Network, path: str | Path, **options: Any) -> None:
 
 
 def _read_npz(path: str | Path, options: dict[str, Any]) -> Imported:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         return Imported(from_state_dict({name: file[name] for name in file.files}), source="npz file")
 
 
