@@ -333,6 +333,10 @@ def _factor(value: float, name: str, *, positive: bool) -> float:
     except (TypeError, ValueError):
         number = np.nan
     if not (np.isfinite(number) and (number > 0 or (number == 0 and not positive))):
-        kind = "positive and finite" if positive else "finite and not negative, or None for a layer without biases"
+        kind = (
+            "positive and finite (without it there is no best network)"
+            if positive
+            else "finite and not negative, or None for a layer without biases"
+        )
         raise ValueError(f"weight decay: {name} must be {kind}, not {value!r}")
     return number
