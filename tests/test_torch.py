@@ -286,14 +286,15 @@ class TestObjectives:
 
     @pytest.mark.parametrize("kind", OPTIMISERS)
     def test_the_weight_decay_of_every_coupled_optimiser_is_part_of_its_gradient(self, kind):
-        """With the penalty in the loss instead, the optimiser takes the same steps."""
+        """With the penalty in the loss instead, the optimiser takes the same steps. ASGD has a further decay term."""
         X, y = data()
         rows, targets = torch.from_numpy(X), torch.from_numpy(y)
         built_in, explicit = mlp(), mlp()
-        decay = imported(built_in, grouped(built_in, (0.3, 0.02, 0.7, 0.05), kind)).decay
+        own, none = ({"lambd": 0.01, "alpha": 0.0}, {"lambd": 0.0, "alpha": 0.0}) if kind == "ASGD" else ({}, {})
+        decay = imported(built_in, grouped(built_in, (0.3, 0.02, 0.7, 0.05), kind, **own)).decay
         runs = [
-            (built_in, grouped(built_in, (0.3, 0.02, 0.7, 0.05), kind)),
-            (explicit, grouped(explicit, [0] * 4, kind)),
+            (built_in, grouped(built_in, (0.3, 0.02, 0.7, 0.05), kind, **own)),
+            (explicit, grouped(explicit, [0] * 4, kind, **none)),
         ]
         for module, optimiser in runs:
             for _ in range(5):

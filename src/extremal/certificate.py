@@ -33,6 +33,9 @@ TIE = 1e-7
 #: A search that ends with a neuron known that violates g <= beta by more than this fraction has not converged.
 LARGE_VIOLATION = 1e-4
 
+#: Pre-activations that are looked at at once.
+BLOCK = 2_000_000
+
 #: Starts of the ascent for a network whose intercept is not the best one.
 RAW_STARTS = 32
 
@@ -355,31 +358,37 @@ def stationarity(problem: Problem, network: Network, *, free_bias: bool = False)
     lam = problem.multiplier(network)
     worst = float(np.abs(lam.sum(axis=0)).max()) / problem.beta if problem.intercept else 0.0
     inner, outer = np.linalg.norm(penalised * network.hidden, axis=0), np.linalg.norm(network.output, axis=1)
-    for j in np.flatnonzero((inner > 0) | (outer > 0)):
-        if inner[j] == 0 or outer[j] == 0:
-            worst = max(worst, 1.0)
-            continue
-        balance = abs(inner[j] - outer[j]) / max(inner[j], outer[j])
-        u, v = network.hidden[:, j] / inner[j], network.output[j] / outer[j]
-        worst = max(worst, balance, _neuron_residual(problem, lam, u, v, penalised[:, 0]) / problem.beta)
+    alive = np.flatnonzero((inner > 0) & (outer > 0))
+    if np.any((inner > 0) != (outer > 0)):
+        worst = max(worst, 1.0)
+    inner, outer = inner[alive], outer[alive]
+    worst = max(worst, float((np.abs(inner - outer) / np.maximum(inner, outer)).max(initial=0.0)))
+    U, V = network.hidden[:, alive] / inner, network.output[alive] / outer[:, None]
+    size = max(BLOCK // problem.design.n, 1)
+    for k in range(0, alive.size, size):
+        worst = max(worst, _residual(problem, lam, U[:, k : k + size], V[k : k + size], penalised) / problem.beta)
     return worst
 
 
-def _neuron_residual(problem: Problem, lam: Array, u: Array, v: Array, penalised: Array) -> float:
+def _residual(problem: Problem, lam: Array, U: Array, V: Array, penalised: Array) -> float:
+    """The largest residual of the neurons U (d, k), V (k, c), at once."""
     design, beta = problem.design, problem.beta
-    z = design.forward(u[:, None])[:, 0]
-    c = lam @ v
-    tie = (np.abs(z) <= TIE * design.row_norms) & (c != 0)
-    active = (z > 0) & ~tie
-    remainder = beta * penalised * u - design.adjoint((active * c)[:, None])[:, 0]
-    ties = np.flatnonzero(tie)
-    if ties.size:
+    Z, C = design.forward(U), lam @ V.T
+    tie = (np.abs(Z) <= TIE * design.row_norms[:, None]) & (C != 0)
+    active = (Z > 0) & ~tie
+    remainder = beta * penalised * U - design.adjoint(active * C)
+    for j in np.flatnonzero(tie.any(axis=0)):
+        ties = np.flatnonzero(tie[:, j])
+        remainder[:, j] -= _best_of_ties(design.rows(ties).T * C[ties, j], remainder[:, j])
+    outer = lam.T @ np.maximum(Z, 0) - beta * V.T
+    return float(max(np.linalg.norm(remainder, axis=0).max(), np.linalg.norm(outer, axis=0).max()))
+
+
+def _best_of_ties(A: Array, target: Array) -> Array:
+    """A theta nearest to the target, theta in [0, 1]."""
+    theta = np.linalg.lstsq(A, target, rcond=1e-10)[0]
+    if np.any(theta < 0) or np.any(theta > 1):
         from scipy.optimize import lsq_linear
 
-        A = design.rows(ties).T * c[ties]
-        theta = np.linalg.lstsq(A, remainder, rcond=1e-10)[0]
-        if np.any(theta < 0) or np.any(theta > 1):
-            theta = lsq_linear(A, remainder, bounds=(0.0, 1.0), tol=1e-14).x
-        remainder = remainder - A @ theta
-    outer = lam.T @ np.maximum(z, 0) - beta * v
-    return max(float(np.linalg.norm(remainder)), float(np.linalg.norm(outer)))
+        theta = lsq_linear(A, target, bounds=(0.0, 1.0), tol=1e-14).x
+    return A @ theta

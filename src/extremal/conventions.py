@@ -310,12 +310,14 @@ def free_column(design: Design) -> tuple[float, float]:
     A bias beyond the data, |b| > R = max |x_i|, changes nothing as lam sums to zero, so the free gauge is attained at
     |u| <= 1, |b| <= R, where |(u, b / r)| <= sqrt(1 + (R / r)^2) = q.
     """
-    return FREE * (float(design.row_norms.max()) or 1.0), _excess(FREE)
+    unit = design.scaled(1.0 / design.magnitude)  # whose squares do not underflow
+    longest = float(unit.row_norms.max()) * (1 + design.d * np.finfo(float).eps)
+    return FREE * (longest * design.magnitude or 1.0), _excess(FREE)
 
 
 def _excess(factor: float) -> float:
     """sqrt(1 + (R / r)^2) for r = factor R, rounded upwards."""
-    return float(np.sqrt(1 + factor**-2.0)) * (1 + 1e-15)
+    return float(np.sqrt(1 + factor**-2.0)) * (1 + 1e-14)
 
 
 def _weights_and_bias(network: Network) -> tuple[Array, Array]:
@@ -331,6 +333,10 @@ def _factor(value: float, name: str, *, positive: bool) -> float:
     except (TypeError, ValueError):
         number = np.nan
     if not (np.isfinite(number) and (number > 0 or (number == 0 and not positive))):
-        kind = "positive and finite" if positive else "finite and not negative, or None for a layer without biases"
+        kind = (
+            "positive and finite (without it there is no best network)"
+            if positive
+            else "finite and not negative, or None for a layer without biases"
+        )
         raise ValueError(f"weight decay: {name} must be {kind}, not {value!r}")
     return number

@@ -273,7 +273,9 @@ class Softmax(Loss):
         return bool(np.all(self.weight @ self.target > 0))
 
     def value(self, F: Array) -> float:
-        return float(self.weight @ (logsumexp(F, axis=1) - np.einsum("ik,ik->i", F, self.target)))
+        # relative to the output of the true class: where that is far ahead, a difference of two sums would cancel
+        ahead = np.einsum("ik,ik->i", F, self.target)
+        return float(self.weight @ logsumexp(F - ahead[:, None], axis=1))
 
     def dual(self, F: Array) -> Array:
         return self.weight[:, None] * (self.target - softmax(F, axis=1))

@@ -35,6 +35,8 @@ class Problem:
         Whether the last column of the design is the column of ones.
     intercept : bool
         Whether the outputs have an unpenalised intercept.
+    left_out : array of shape (n,), optional
+        The length of what this normal form has lost of every row of the data; nothing by default.
     """
 
     design: Design
@@ -42,6 +44,7 @@ class Problem:
     beta: float
     bias: bool = False
     intercept: bool = False
+    left_out: Array | None = None
 
     @classmethod
     def from_data(
@@ -104,10 +107,13 @@ class Problem:
         Notes
         -----
         t lam is feasible for 0 <= t <= beta / g(lam); D is concave, and maximised over that interval. The value is
-        lowered by a bound on the rounding of its own evaluation.
+        lowered by a bound on the rounding of its own evaluation: that of a sum of n numbers, and that of <lam, y>,
+        where a free intercept makes lam sum to zero and what is common to all targets cancels.
         """
         if not gauge_upper >= 0:
             raise ValueError(f"a gauge is bounded by a nonnegative number, not {gauge_upper!r}")
+        if self.left_out is not None:
+            gauge_upper += float(self.left_out @ np.linalg.norm(lam, axis=1))
         longest = self.beta / gauge_upper if gauge_upper > self.beta * 1e-3 else 1e3
 
         def value(t: float) -> float:
@@ -120,15 +126,17 @@ class Problem:
             options={"xatol": 1e-12},
         )
         best = max((0.0, min(1.0, longest), longest, float(search.x)), key=value)
-        rounding = 8 * np.finfo(float).eps * np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
-        return best * lam, float(value(best) - rounding)
+        size = np.sqrt(self.design.n) * max(abs(self.zero_value), abs(value(best)))
+        size += best * float(np.abs(lam).sum(axis=0) @ np.abs(self.loss.target).max(axis=0))
+        return best * lam, float(value(best) - 8 * np.finfo(float).eps * size)
 
     def normalised(self, *, rotate: bool = True) -> tuple[Problem, Scaling]:
         """An equivalent problem in normal form, and the way back.
 
         The rows of X have norm at most about one, targets and total weight are of order one, and X has full column
-        rank. All factors are powers of two, so nothing is rounded but the rotation into the row space; without it
-        the features, and what a network has outside the row space, stay as they are.
+        rank. All factors are powers of two, so nothing is rounded but the rotation into the row space, and what that
+        costs every row is kept as `left_out`; without it the features, and what a network has outside the row space,
+        stay as they are.
         """
         stretch = self.design.magnitude
         unit, tau, scale = self.loss.normalised()
@@ -138,7 +146,11 @@ class Problem:
         if not (np.isfinite(beta) and beta > 1e-280):
             raise ValueError("beta is too small or too large for the scale of X, y and the weights; rescale the data")
         scaling = Scaling(stretch=stretch, tau=tau, scale=scale, basis=basis, bias=self.bias)
-        return Problem(design, unit, beta, bias=False, intercept=self.intercept), scaling
+        lost = None
+        if basis is not None:
+            lost = np.linalg.norm(scaled.dense() - design.dense() @ basis.T, axis=1)
+            lost += 4 * np.finfo(float).eps * np.sqrt(self.design.d) * scaled.row_norms
+        return Problem(design, unit, beta, intercept=self.intercept, left_out=lost), scaling
 
 
 @dataclass(frozen=True, eq=False)

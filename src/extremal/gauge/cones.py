@@ -32,6 +32,9 @@ DONE, SLICE_OVER, MORE_ROOM, DECIDED = 0, 1, 2, 3
 #: Cones times rows between two looks at the clock: some hundredths of a second.
 SLICE_WORK = 400_000
 
+#: Where only time ends a search: the cones of its first slice, and the seconds that one should take.
+FIRST_SLICE, SLICE_SECONDS = 50, 0.02
+
 #: Steps of the local ascent from a direction that improves the lower bound.
 ASCENT_STEPS = 20
 
@@ -577,10 +580,14 @@ def run_search(side: Side, u: Array, numbers: Array, tol: float, stops: Stops) -
     n, d = side.rows.shape
     stack = orthants(side, u)
     state = np.array([2**d, 0])
-    budget = max(1, SLICE_WORK // (n + 20))
+    most = max(1, SLICE_WORK // (n + 20))
+    # cones differ in cost by orders of magnitude: where time counts, and not their number, the clock is asked early
+    timed = stops.deadline is not None and stops.max_nodes is None
+    budget = min(FIRST_SLICE, most) if timed else most
     status = GaugeStatus.EXACT
     try:
         while True:
+            began = time.monotonic()
             code = search(
                 side.rows, side.weights, side.linear, stack.gens, stack.base, stack.bounds, stack.coef,
                 stack.first, stack.count, stack.rows, stack.z, stack.t, state, numbers, u,
@@ -596,6 +603,9 @@ def run_search(side: Side, u: Array, numbers: Array, tol: float, stops: Stops) -
             elif stops.max_nodes is not None and state[1] >= stops.max_nodes:
                 status = GaugeStatus.NODE_LIMIT
                 break
+            elif timed:
+                quick = time.monotonic() < began + SLICE_SECONDS
+                budget = min(2 * budget, most) if quick else max(budget // 2, 1)
     except KeyboardInterrupt:
         status = GaugeStatus.INTERRUPTED
     return max(numbers[0], numbers[1], stack.bounds[: state[0]].max(initial=0.0)), status

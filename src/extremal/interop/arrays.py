@@ -31,7 +31,7 @@ def from_arrays(
     *,
     layout: Layout = "auto",
 ) -> Network:
-    """The network f(x) = sum_j (w_j . x + b_j)_+ a_j + c with these weights.
+    """The network f(x) = sum_j (w_j . x + b_j)_+ a_j + c with these weights, which are copied: training may go on.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def from_arrays(
         If the shapes do not fit, or fit both layouts.
     """
     first, second = _matrix(hidden, "hidden"), _matrix(output, "output")
-    biases = [None if b is None else np.asarray(b, dtype=np.float64).ravel() for b in (hidden_bias, output_bias)]
+    biases = [None if b is None else array_of(b).ravel() for b in (hidden_bias, output_bias)]
     if layout not in ("auto", "extremal", "torch"):
         raise ValueError(f"layout must be 'auto', 'extremal' or 'torch', not {layout!r}")
     ways = {"extremal": (first, second), "torch": (first.T, second if np.ndim(output) == 1 else second.T)}
@@ -88,7 +88,7 @@ def from_state_dict(state: Mapping[str, Any]) -> Network:
             "the state dict of a two-layer network has two weights, such as '0.weight' and '2.weight', and at most "
             f"their biases; this one has {', '.join(map(repr, list(state)[:8])) or 'nothing'}"
         )
-    layers = [(_numbers(state[name + "weight"]), _maybe(state.get(name + "bias"))) for name in _ordered(names)]
+    layers = [(state[name + "weight"], state.get(name + "bias")) for name in _ordered(names)]
     (hidden, hidden_bias), (output, output_bias) = layers
     return from_arrays(hidden, output, hidden_bias, output_bias, layout="torch")
 
@@ -119,7 +119,7 @@ def to_state_dict(network: Network) -> dict[str, Array]:
 
 
 def _matrix(values: ArrayLike, name: str) -> Array:
-    matrix = np.asarray(values, dtype=np.float64)
+    matrix = array_of(values)
     if matrix.ndim == 1 and name == "output":
         return matrix[:, None]
     if matrix.ndim != 2:
@@ -161,16 +161,15 @@ def _named(state: Mapping[str, Any]) -> Network:
     """The arrays of `from_arrays`, or those of `Network.save`, by name."""
     if "hidden_bias" in state or "output_bias" in state:
         parts = ("hidden", "output", "hidden_bias", "output_bias")
-        hidden, output, hidden_bias, output_bias = (_maybe(state.get(part)) for part in parts)
-        return from_arrays(_numbers(hidden), _numbers(output), hidden_bias, output_bias)
+        return from_arrays(*(state.get(part) for part in parts))  # type: ignore[arg-type]
     if "bias" in state or "intercept" in state:
         return Network(
-            _numbers(state["hidden"]),
-            _numbers(state["output"]),
-            _numbers(state.get("intercept", ())),
+            array_of(state["hidden"]),
+            array_of(state["output"]),
+            array_of(state.get("intercept", ())),
             bias=bool(state.get("bias", False)),
         )
-    return from_arrays(_numbers(state["hidden"]), _numbers(state["output"]))
+    return from_arrays(state["hidden"], state["output"])
 
 
 def _ordered(names: list[str]) -> list[str]:
@@ -181,12 +180,8 @@ def _ordered(names: list[str]) -> list[str]:
     return names
 
 
-def _maybe(value: Any) -> Array | None:
-    return None if value is None else _numbers(value)
-
-
-def _numbers(value: Any) -> Array:
-    """An array of doubles from anything array-like, a tensor on a device or with a gradient included."""
+def array_of(value: Any) -> Array:
+    """A copy in double precision of anything array-like, a tensor on a device or with a gradient included."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().double().numpy()
-    return np.asarray(value, dtype=np.float64)
+    return np.array(value, dtype=np.float64)

@@ -154,7 +154,8 @@ def penalty_of(
     if known is None:
         raise ValueError(
             f"the weight decay of this {imported.source} is not known; give beta= for one penalty for all weights, or "
-            "decay=extremal.WeightDecay(hidden, output, hidden_bias=, output_bias=)"
+            "decay=extremal.WeightDecay(hidden, output, hidden_bias=, output_bias=). If it was trained without one, "
+            "name the penalty that it shall be judged by: without any there is no best network"
         )
     return known
 

@@ -61,7 +61,7 @@ def _mlp(model: Any) -> Imported:
 
     return Imported(
         network,
-        decay=decay,
+        decay=decay if alpha > 0 else None,
         loss=loss,
         factor=1.0 / network.n_outputs if loss == "squared" else 1.0,
         source=name,

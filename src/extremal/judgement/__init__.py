@@ -13,7 +13,7 @@ from extremal.conventions import MappedProblem, WeightDecay
 from extremal.gauge import GaugeBounds, GaugeStatus, check_limits, check_threads, compile_kernels
 from extremal.gauge.ascent import ascend, random_starts
 from extremal.judgement.descent import EXPLORING, REFINING, balanced, globally, merged, stationary
-from extremal.judgement.result import STAGES, Judgement, Stage
+from extremal.judgement.result import ROUNDING, STAGES, Judgement, Stage
 from extremal.losses import Loss
 from extremal.network import Network
 from extremal.proving import SECONDS as PROOF_SECONDS
@@ -89,8 +89,9 @@ def judge(
     compile_kernels()
     way = Way(mapped, tol, SECONDS if time_limit is None else time_limit, np.random.default_rng(random_state), n_jobs)
     way.offer("given", network)
-    way.certificate = own_terms(mapped, network, tol, way)
+    way.certificate = trivial(mapped, network, tol)
     try:
+        way.certificate = own_terms(mapped, network, way)
         way.go_down()
     except KeyboardInterrupt:
         way.interrupted = True
@@ -174,8 +175,27 @@ def in_users_terms(mapped: MappedProblem, network: Network, certificate: Certifi
     )
 
 
-def own_terms(mapped: MappedProblem, network: Network, tol: float, way: Way) -> Certificate:
-    """What is known of the given network before any search: its objective, its witness, its residual; dual = D(0)."""
+def trivial(mapped: MappedProblem, network: Network, tol: float) -> Certificate:
+    """What is known of the given network at once: its objective, and dual = D(0)."""
+    value, bound = mapped.value(network), DualBound.trivial(mapped.problem).value
+    nowhere = np.zeros(mapped.design.d)
+    return Certificate(
+        primal=value,
+        dual=min(bound, value),
+        status=Status.CONVERGED,
+        lam=np.zeros(mapped.loss.shape),
+        gauge=GaugeBounds(0.0, 0.0, nowhere, GaugeStatus.EXACT, "zero"),
+        violation=-1.0,
+        witness=nowhere,
+        stationarity=np.inf,
+        beta=mapped.decay.beta,
+        loss=mapped.loss.name,
+        tol=tol,
+    )
+
+
+def own_terms(mapped: MappedProblem, network: Network, way: Way) -> Certificate:
+    """What is known of the given network before any search for a better one: also its witness and its residual."""
     seen = mapped.reaching(EXPLORING)
     inside = seen.inside(network)
     normal, scaling = seen.problem.normalised()
@@ -190,20 +210,14 @@ def own_terms(mapped: MappedProblem, network: Network, tol: float, way: Way) -> 
     # a direction without weights is a constant, which is not a neuron's business
     rate = np.divide(height, length, out=np.zeros_like(height), where=length > 1e-9)
     best = int(np.argmax(rate)) if rate.size else -1
-    witness = u[:, best] if rate.size else np.zeros(seen.problem.design.d)
-    trivial = DualBound.trivial(mapped.problem)
-    return Certificate(
-        primal=mapped.value(network),
-        dual=min(trivial.value, mapped.value(network)),
-        status=Status.CONVERGED,
-        lam=np.zeros(mapped.loss.shape),
-        gauge=GaugeBounds(0.0, 0.0, seen.direction(witness), GaugeStatus.EXACT, "zero"),
+    witness = seen.direction(u[:, best] if rate.size else np.zeros(seen.problem.design.d))
+    assert way.certificate is not None
+    return replace(
+        way.certificate,
+        gauge=replace(way.certificate.gauge, witness=witness),
         violation=max(float(rate[best]) / mapped.decay.beta - 1.0, -1.0) if rate.size else -1.0,
-        witness=seen.direction(witness),
+        witness=witness,
         stationarity=stationarity(seen.problem, inside, free_bias=mapped.radius > 0),
-        beta=mapped.decay.beta,
-        loss=mapped.loss.name,
-        tol=tol,
     )
 
 
@@ -235,11 +249,18 @@ class Way:
         return max(self.until(1.0) - time.monotonic(), 1e-3)
 
     def offer(self, name: str, network: Network) -> None:
-        """End a stage, with the network if it is no worse than the last; or improve the stage that is under way."""
+        """End a stage, with the network if it is no worse than the last; or improve the stage that is under way.
+
+        What a stage gains by rounding alone is not counted: its objective is then that of the last.
+        """
         value = self.mapped.value(network)
         stage = Stage(name, network, value)
-        if self.stages and not value <= self.stages[-1].objective:
-            stage = replace(self.stages[-1], name=name)
+        if self.stages:
+            last = self.stages[-1]
+            if not value <= last.objective:
+                stage = replace(last, name=name)
+            elif last.objective - value <= ROUNDING * last.objective:
+                stage = Stage(name, network, last.objective)
         if self.stages and self.stages[-1].name == name:
             self.stages[-1] = stage
         else:
@@ -254,7 +275,7 @@ class Way:
         if mapped.radius:
             self.search_with_free_bias()
         else:
-            self.learn(mapped, self.search(mapped, 1.0, proof=True))
+            self.search(mapped, 1.0, proof=True)
 
     def search(self, mapped: MappedProblem, share: float, *, proof: bool) -> FitResult:
         """The global search; its network is offered."""
@@ -267,11 +288,7 @@ class Way:
             n_jobs=self.n_jobs,
             proof=proof,
         )
-        self.offer("global search", mapped.outside(result.network))
-        if result.status is Status.INTERRUPTED:
-            if proof:
-                self.learn(mapped, result)
-            raise KeyboardInterrupt
+        self.take(mapped, result, proof=proof)
         return result
 
     def search_with_free_bias(self) -> None:
@@ -285,7 +302,6 @@ class Way:
             seen = replace(seen, problem=seen.bounding)
             tol = max(self.tol, FINE_ENOUGH * (seen.excess - 1))
             result = self.continued(seen, STEP * self.left, tol, proof=True)
-            self.learn(seen, result)
             if result.certificate.dual <= bound or self.left < 0.05 * self.seconds or self.gap <= self.tol:
                 return
             bound = result.certificate.dual
@@ -301,10 +317,16 @@ class Way:
             proof=proof,
             n_jobs=self.n_jobs,
         )
+        self.take(mapped, result, proof=proof)
+        return result
+
+    def take(self, mapped: MappedProblem, result: FitResult, *, proof: bool) -> None:
+        """Offer the network of a fit, and take over its bound; Ctrl-C goes on after that."""
         self.offer("global search", mapped.outside(result.network))
+        if proof:
+            self.learn(mapped, result)
         if result.status is Status.INTERRUPTED:
             raise KeyboardInterrupt
-        return result
 
     def learn(self, mapped: MappedProblem, result: FitResult) -> None:
         """Take over what a fit has proved if that is more."""

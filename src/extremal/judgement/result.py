@@ -24,7 +24,7 @@ STAGES = {
     "global search": "new neurons, wherever they are",
 }
 #: Significant digits of the sentence: so many at the least and at the most.
-FEWEST_DIGITS, MOST_DIGITS = 5, 15
+FEWEST_DIGITS, MOST_DIGITS = 5, 9
 #: A decrease of the objective below this fraction is rounding.
 ROUNDING = 1e-12
 
@@ -176,8 +176,7 @@ def printed(primal: float, dual: float, best: float) -> tuple[str, str, str]:
         low = format(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(repr(dual)).normalize(), "f")
         high = format(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(best)).normalize(), "f")
         own = format(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(primal)).normalize(), "f")
-        enough = best - dual > 10.0 ** (1 - digits) * abs(best) or (digits > 8 and low != high)
-        if enough and (own != high or primal == best):
+        if best - dual > 10.0 ** (1 - digits) * abs(best) and (own != high or primal == best):
             break
     return own, low, high
 

@@ -162,7 +162,7 @@ def path(
     """
     results: list[FitResult] = []
     for beta in betas:
-        current = Problem(problem.design, problem.loss, float(beta), problem.bias, problem.intercept)
+        current = replace(problem, beta=float(beta))
         result = fit_problem(
             current, tol=tol, time_limit=time_limit, random_state=random_state, start=start, proof=proof
         )
@@ -198,7 +198,8 @@ def beta_max(
     compile_kernels()
     deadline = time.monotonic() + (2.0 if time_limit is None else time_limit)
     found = bounds_of(normal.design, lam, tol=1e-6, deadline=deadline, rng=np.random.default_rng(0))
-    return scaling.gauge(found.upper)
+    lost = 0.0 if normal.left_out is None else float(normal.left_out @ np.linalg.norm(lam, axis=1))
+    return scaling.gauge(found.upper + lost)
 
 
 def _starting_atoms(problem: Problem, scaling: Scaling, start: Network | None) -> Atoms | None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extremal.conventions import WeightDecay
+from extremal.interop.arrays import array_of
+from extremal.interop.extras import needs
 from extremal.interop.live import Clock, LiveJudge, Standard
-from extremal.interop.torch.modules import Layers, layers_of, library
+from extremal.interop.torch.modules import Layers, layers_of
 from extremal.interop.torch.objectives import LossOf, decay_of, loss_of
 from extremal.losses import Loss
 from extremal.network import Network
@@ -96,7 +98,7 @@ class Judge(LiveJudge):
         if name is None:
             name = "" if optimizer is None else type(optimizer).__name__
         super().__init__(name=name, budget=budget, every=every, csv=csv, log_dir=log_dir, clock=clock)
-        self._X, self._y = _rows(X), _numbers(y)
+        self._X, self._y = _rows(X), array_of(y)
         if len(self._X) != len(self._y):
             raise ValueError(f"X has {len(self._X)} rows and y has {len(self._y)}")
         self._beta, self._decay, self._optimizer, self._loss = beta, decay, optimizer, loss
@@ -204,7 +206,7 @@ class Judge(LiveJudge):
 
     def _objective(self, module: nn.Module) -> float:
         """Loss + penalty in double precision, in blocks of rows on the module's device; X is never copied whole."""
-        torch = library()
+        torch = needs("torch", "torch")
         layers, decay = self._layers_of(module), self._factors
         assert decay is not None
         assert self._bound is not None
@@ -238,23 +240,19 @@ class Judge(LiveJudge):
         """Kernels that training has queued belong to training."""
         device = self._layers_of(module).hidden.weight.device
         if device.type in ("cuda", "mps", "xpu"):
-            getattr(library(), device.type).synchronize()
+            getattr(needs("torch", "torch"), device.type).synchronize()
 
 
 def _double(tensor: Any) -> Any:
     """In double precision where the device has it."""
-    torch = library()
+    torch = needs("torch", "torch")
     return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
 
 
 def _rows(X: Any) -> Any:
     """X as a tensor, without a copy where it can be."""
-    torch = library()
+    torch = needs("torch", "torch")
     tensor = X.detach() if isinstance(X, torch.Tensor) else torch.as_tensor(np.asarray(X))
     if tensor.ndim < 2 or len(tensor) == 0 or not (tensor.is_floating_point() or tensor.dtype != torch.bool):
         raise ValueError(f"X must be a nonempty tensor or array of shape (n, ...); its shape is {tuple(tensor.shape)}")
     return tensor
-
-
-def _numbers(y: Any) -> np.ndarray:
-    return np.asarray(y.detach().cpu().double() if isinstance(y, library().Tensor) else y, dtype=np.float64)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extremal.design import Array
-from extremal.interop.arrays import from_state_dict
+from extremal.interop.arrays import from_arrays, from_state_dict
 from extremal.interop.extras import needs
 from extremal.network import Network
 
@@ -23,11 +23,6 @@ SHAPE = "Sequential(Linear, ReLU, Linear)"
 AGREEMENT = 1e-9
 #: Inputs of these sizes are tried, so many of each.
 SIZES, EACH = (0.01, 1.0, 100.0), 24
-
-
-def library() -> Any:
-    """PyTorch; raises ImportError with what to install if it is not there."""
-    return needs("torch", "torch")
 
 
 def from_torch(module: nn.Module | Mapping[str, torch.Tensor]) -> Network:
@@ -51,8 +46,7 @@ def from_torch(module: nn.Module | Mapping[str, torch.Tensor]) -> Network:
         If the module computes anything else; the message names what is in the way.
     """
     if isinstance(module, Mapping):
-        found = from_state_dict(module)  # which may share the memory of weights that train on
-        return Network(found.hidden.copy(), found.output.copy(), found.intercept.copy(), bias=found.bias)
+        return from_state_dict(module)
     return layers_of(module).network()
 
 
@@ -80,7 +74,7 @@ def to_torch(
     ValueError
         If `bias` is False and the network has biases that are not zero.
     """
-    torch = library()
+    torch = needs("torch", "torch")
     d = network.n_features
     hidden_bias = network.hidden[-1] if network.bias else np.zeros(network.width)
     if bias is False and (hidden_bias.any() or network.intercept.any()):
@@ -94,7 +88,7 @@ def to_torch(
 
 def _linear(weight: Array, shift: Array | None, options: dict[str, Any]) -> nn.Linear:
     """A Linear layer with these weights; the state of the random number generator stays as it is."""
-    torch = library()
+    torch = needs("torch", "torch")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a network without neurons
         layer = torch.nn.utils.skip_init(torch.nn.Linear, *weight.T.shape, bias=shift is not None, **options)
@@ -125,12 +119,13 @@ class Layers:
 
     def network(self) -> Network:
         """The network with the present weights."""
-        return _network(self.hidden.weight, self.hidden.bias, self.output.weight, self.output.bias)
+        hidden, output = self.hidden, self.output
+        return from_arrays(hidden.weight, output.weight, hidden.bias, output.bias, layout="torch")
 
 
 def layers_of(module: nn.Module) -> Layers:
     """The two layers of a module that is a two-layer ReLU network, checked on random inputs."""
-    torch = library()
+    torch = needs("torch", "torch")
     if not isinstance(module, torch.nn.Module):
         raise ValueError(f"a torch.nn.Module or a state dict is needed, not {type(module).__name__}")
     module = _unwrapped(module)
@@ -166,7 +161,7 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _sequential_layers(module: nn.Module) -> tuple[Any, Any]:
-    nn = library().nn
+    nn = needs("torch", "torch").nn
     steps = [
         step
         for step in _steps(module)
@@ -189,7 +184,7 @@ def _hint(kinds: list[str]) -> str:
 
 def _steps(module: nn.Module) -> Iterator[nn.Module]:
     for step in module.children():
-        if isinstance(step, library().nn.Sequential):
+        if isinstance(step, needs("torch", "torch").nn.Sequential):
             yield from _steps(step)
         else:
             yield step
@@ -197,7 +192,7 @@ def _steps(module: nn.Module) -> Iterator[nn.Module]:
 
 def _refuse_parts(module: nn.Module) -> None:
     """Refuse what no two-layer ReLU network contains, by its name."""
-    torch = library()
+    torch = needs("torch", "torch")
     for name, part in module.named_modules():
         kind, called = type(part).__name__, f"layer {name}" if name else "the module"
         if isinstance(part, torch.nn.Linear) and "weight" not in part._parameters:
@@ -231,7 +226,7 @@ def _refuse_layers(module: nn.Module, hidden: nn.Linear, output: nn.Linear) -> N
 
 def _disagreement(module: nn.Module, layers: Layers) -> str:
     """How the module differs from the network of its two layers on random inputs; empty if it does not."""
-    torch = library()
+    torch = needs("torch", "torch")
     network = layers.network()
     X = _probes(network.n_features)
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
@@ -252,19 +247,6 @@ def _disagreement(module: nn.Module, layers: Layers) -> str:
 def _probes(d: int) -> Array:
     rng = np.random.default_rng(0)
     return np.vstack([np.zeros((1, d)), *(size * rng.standard_normal((EACH, d)) for size in SIZES)])
-
-
-def _network(hidden: Any, hidden_bias: Any, output: Any, output_bias: Any) -> Network:
-    W, A = array_of(hidden), array_of(output)
-    if hidden_bias is not None:
-        W = np.column_stack([W, array_of(hidden_bias)])
-    intercept = np.zeros(0) if output_bias is None else array_of(output_bias)
-    return Network(W.T, A.T, intercept, bias=hidden_bias is not None)
-
-
-def array_of(tensor: Any) -> Array:
-    """A copy of a tensor in double precision: training goes on in the original."""
-    return np.array(tensor.detach().cpu().double().numpy(), dtype=np.float64)
 
 
 def _is_torch(module: nn.Module) -> bool:

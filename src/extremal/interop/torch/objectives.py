@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extremal.conventions import WeightDecay
+from extremal.interop.extras import needs
 from extremal.interop.imported import Imported
-from extremal.interop.torch.modules import Layers, layers_of, library
+from extremal.interop.torch.modules import Layers, layers_of
 from extremal.losses import Huber, Loss, Softmax, bind
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def imported(
 def decay_of(layers: Layers, optimizer: Optimizer) -> WeightDecay | None:
     """The factors of 1/2 |parameter|^2 that an optimiser adds, or None if it adds nothing."""
     kind = type(optimizer).__name__
-    if not isinstance(optimizer, library().optim.Optimizer):
+    if not isinstance(optimizer, needs("torch", "torch").optim.Optimizer):
         raise ValueError(f"optimizer must be a torch.optim.Optimizer, not {kind}")
     groups = {id(value): group for group in optimizer.param_groups for value in group["params"]}
     parameters = {
@@ -98,6 +99,8 @@ def _factor(name: str, value: Any, groups: dict[int, dict[str, Any]], kind: str)
             "over all parameters. To judge the network all the same, give beta= or decay= instead of the optimizer"
         )
     factor = float(group.get("weight_decay", 0.0))
+    if kind == "ASGD":  # its decay term, 1e-4 by default, has the step size of the gradient
+        factor += float(group["lambd"])
     if group.get("maximize"):
         raise ValueError(f"this {kind} maximises; minimise the negative objective instead")
     if kind not in (*COUPLED, *DECOUPLED, *WITHOUT):
@@ -149,7 +152,7 @@ def one_hot(y: np.ndarray, c: int) -> np.ndarray:
 
 def loss_of(loss: Any, c: int) -> LossOf:
     """What a loss module, or the function of torch.nn.functional of the same name, means for c outputs."""
-    torch = library()
+    torch = needs("torch", "torch")
     if not isinstance(loss, torch.nn.Module):
         loss = _module_of(loss)
     kind = type(loss).__name__
@@ -181,7 +184,7 @@ def loss_of(loss: Any, c: int) -> LossOf:
 
 
 def _module_of(function: Any) -> Any:
-    nn = library().nn
+    nn = needs("torch", "torch").nn
     known = {
         nn.functional.mse_loss: nn.MSELoss,
         nn.functional.huber_loss: nn.HuberLoss,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extremal.interop.extras import needs
 from extremal.interop.live import LiveJudge, Standard, draw
 from extremal.interop.torch.judge import Judge
-from extremal.interop.torch.modules import library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,7 @@ def race(
     -------
     Race
     """
-    torch = library()
+    torch = needs("torch", "torch")
     rows = torch.as_tensor(X)
     rows = rows if rows.is_floating_point() else rows.double()
     targets = torch.as_tensor(y, device=rows.device)
@@ -120,7 +120,7 @@ def race(
 
 def default_optimizers() -> dict[str, Maker]:
     """Adam, SGD with momentum, and L-BFGS with a line search."""
-    optim = library().optim
+    optim = needs("torch", "torch").optim
     return {
         "Adam": lambda parameters: optim.Adam(parameters, lr=0.01),
         "SGD": lambda parameters: optim.SGD(parameters, lr=0.05, momentum=0.9),
@@ -140,7 +140,7 @@ def _outputs(targets: Any, loss: nn.Module) -> int:
 
 def _start(rows: Any, c: int, width: int, bias: bool, seed: int) -> nn.Module:
     """PyTorch's own random start; the state of its random number generator stays as it is."""
-    torch = library()
+    torch = needs("torch", "torch")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         nn = torch.nn
@@ -157,7 +157,7 @@ def _run(
     batch_size: int | None,
     seed: int,
 ) -> None:
-    torch = library()
+    torch = needs("torch", "torch")
     X, y, loss, beta = problem
     whole = batch_size is None or isinstance(optimizer, torch.optim.LBFGS)
     size = len(X) if whole else int(batch_size or 0)
