@@ -166,3 +166,16 @@ def test_links_between_pages_lead_somewhere():
             if "://" not in target:
                 there = (page.parent / target).exists()
                 assert there or target.startswith(("gallery/", "../gallery/")), f"{page.name}: {target}"
+
+
+def test_citing_and_reports_name_the_same_sources():
+    from extremal.report.citations import SOURCES
+
+    text = " ".join((DOCS / "citing.md").read_text().split())
+    entries = dict(re.findall(r"@\w+\{(\w+),(.*?)\} ?(?=@|```)", text))
+    for source in SOURCES.values():
+        for name in ("author", "title", "year", "eprint"):
+            value = re.search(rf"\b{name} *= \{{(.*?)\}},? ?(?:\w+ *= |$)", entries[source.key] + " ")
+            if name in source.fields:
+                plain = [re.sub(r"[{}]", "", given) for given in (value[1], source.fields[name])]
+                assert plain[0] == plain[1], (source.key, name)

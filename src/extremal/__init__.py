@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extremal import closed_forms, datasets, losses, plotting, programs, reproductions
+    from extremal import closed_forms, datasets, interop, losses, plotting, programs, reproductions
     from extremal.arrangements import (
         Arrangement,
         CellCount,
@@ -97,7 +97,7 @@ _ROOM_OF = {
     "verify": "verify",
     "with_proof": "proving",
 }
-_SUBMODULES = ("closed_forms", "datasets", "losses", "plotting", "programs", "reproductions")
+_SUBMODULES = ("closed_forms", "datasets", "interop", "losses", "plotting", "programs", "reproductions")
 
 __all__ = [
     "Arrangement",
@@ -139,6 +139,7 @@ __all__ = [
     "flow",
     "flows",
     "gauge",
+    "interop",
     "is_orthogonally_separable",
     "is_spike_free",
     "losses",
