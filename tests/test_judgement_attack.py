@@ -214,3 +214,10 @@ def test_a_model_without_a_penalty_is_judged_by_one_that_is_given() -> None:
         extremal.certify(model, X, y)
     judgement = extremal.certify(model, X, y, beta=0.01, time_limit=0.5)
     assert judgement.dual <= judgement.best <= judgement.primal
+
+
+def test_tiny_rows_under_a_free_bias() -> None:
+    """The longest row is known to its last digit, however small the squares of its entries are."""
+    X = np.array([[3.3], [-1.1]]) * 1e-162
+    mapped = WeightDecay(1.0, 1.0, 0.0, 0.0).problem(X, [0.0, 1.0])
+    assert mapped.radius == pytest.approx(2.2e-162, rel=1e-12, abs=0)

@@ -311,8 +311,8 @@ def free_column(design: Design) -> tuple[float, float]:
     |u| <= 1, |b| <= R, where |(u, b / r)| <= sqrt(1 + (R / r)^2) = q.
     """
     unit = design.scaled(1.0 / design.magnitude)  # whose squares do not underflow
-    longest = float(unit.row_norms.max()) * (1 + design.d * np.finfo(float).eps)
-    return FREE * (longest * design.magnitude or 1.0), _excess(FREE)
+    longest = unit.row_norms.max() * (1 + design.d * np.finfo(float).eps) * design.magnitude
+    return FREE * (float(longest) or 1.0), _excess(FREE)
 
 
 def _excess(factor: float) -> float:
@@ -333,10 +333,7 @@ def _factor(value: float, name: str, *, positive: bool) -> float:
     except (TypeError, ValueError):
         number = np.nan
     if not (np.isfinite(number) and (number > 0 or (number == 0 and not positive))):
-        kind = (
-            "positive and finite (without it there is no best network)"
-            if positive
-            else "finite and not negative, or None for a layer without biases"
-        )
-        raise ValueError(f"weight decay: {name} must be {kind}, not {value!r}")
+        kind = "positive and finite" if positive else "finite and not negative, or None for a layer without biases"
+        why = ": without a penalty there is no best network" if number == 0 else ""
+        raise ValueError(f"weight decay: {name} must be {kind}, not {value!r}{why}")
     return number
