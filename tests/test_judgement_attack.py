@@ -8,6 +8,8 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
 
 import extremal
 import extremal.design
@@ -15,6 +17,7 @@ import extremal.judgement
 import extremal.losses
 from extremal import Network, Problem, WeightDecay
 from extremal.design import Design
+from extremal.gauge import compile_kernels
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.sides import reduce_side
 from extremal.interop import as_imported, from_arrays, from_state_dict
@@ -154,7 +157,7 @@ def test_cones_of_any_cost_keep_the_time(n: int, d: int, far: float) -> None:
     X, c = far + rng.normal(size=(n, d)), rng.normal(size=n)
     reduction = reduce_side(Design(X), c - c.mean())
     assert reduction is not None
-    cone_bound(reduction.side, tol=0.5, max_nodes=1)  # compiled
+    compile_kernels()
     began = time.process_time()
     found = cone_bound(reduction.side, tol=1e-9, deadline=time.monotonic() + 0.1)
     assert time.process_time() - began < 0.5
@@ -221,3 +224,80 @@ def test_tiny_rows_under_a_free_bias() -> None:
     X = np.array([[3.3], [-1.1]]) * 1e-162
     mapped = WeightDecay(1.0, 1.0, 0.0, 0.0).problem(X, [0.0, 1.0])
     assert mapped.radius == pytest.approx(2.2e-162, rel=1e-12, abs=0)
+
+
+# ------------------------------------------------------------------------------------------------------------- attack
+
+
+def user_objective(parts: list[Array], X: Array, y: Array, w: Array, loss: str, decay: WeightDecay) -> float:
+    """The user's formula, written out."""
+    W, b, A, c = parts
+    F = (np.maximum(X @ W + b, 0) @ A + c)[:, 0]
+    fit = 0.5 * (F - y) ** 2 if loss == "squared" else np.logaddexp(0, -y * F)
+    factors = (decay.hidden, decay.hidden_bias, decay.output, decay.output_bias)
+    return float(w @ fit) + 0.5 * sum(
+        (f or 0.0) * float((part**2).sum()) for f, part in zip(factors, parts, strict=True)
+    )
+
+
+def descended(parts: list[Array], X: Array, y: Array, w: Array, loss: str, decay: WeightDecay) -> float:
+    """Where SciPy's L-BFGS on the user's formula ends, with its gradient by hand."""
+    shapes = [part.shape for part in parts]
+    factors = (decay.hidden, decay.hidden_bias, decay.output, decay.output_bias)
+    places = np.cumsum([part.size for part in parts])[:-1]
+
+    def oracle(theta: Array) -> tuple[float, Array]:
+        parts = [part.reshape(shape) for part, shape in zip(np.split(theta, places), shapes, strict=True)]
+        W, b, A, c = parts
+        Z = X @ W + b
+        F = (np.maximum(Z, 0) @ A + c)[:, 0]
+        slope = (w * (F - y) if loss == "squared" else -w * y * expit(-y * F))[:, None]
+        back = (slope @ A.T) * (Z > 0)
+        slopes = [X.T @ back, back.sum(axis=0), np.maximum(Z, 0).T @ slope, slope.sum(axis=0)]
+        slopes = [0 * g if f is None else g + f * p for g, f, p in zip(slopes, factors, parts, strict=True)]
+        return user_objective(parts, X, y, w, loss, decay), np.concatenate([g.ravel() for g in slopes])
+
+    start = np.concatenate([part.ravel() for part in parts])
+    return float(minimize(oracle, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).fun)
+
+
+def parts_of(network: Network) -> list[Array]:
+    if network.bias:
+        return [network.hidden[:-1], network.hidden[-1], network.output, network.intercept]
+    return [network.hidden, np.zeros(network.width), network.output, network.intercept]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_network_is_below_the_bound(seed: int) -> None:
+    """Data and penalties at the edges: one row, more columns than rows, equal rows, constant columns, huge and tiny."""
+    rng = np.random.default_rng(seed)
+    n, d, loss = int(rng.choice([1, 2, 5, 12])), int(rng.choice([1, 2, 7])), ("squared", "logistic")[seed % 2]
+    X = rng.normal(size=(n, d)) * 10.0 ** (rng.uniform(-8, 8, d) if seed % 3 == 0 else np.zeros(d))
+    X[:, 0] = X[0, 0] if seed % 4 == 0 else X[:, 0] + 1e3 * (seed % 5 == 0)
+    X[n // 2 :] = X[: n - n // 2] if seed % 7 == 0 else X[n // 2 :]
+    w = np.where(rng.random(n) < 0.2, 0.0, rng.uniform(0.1, 2, n))
+    w[0] = 1.0
+    y = rng.normal(size=n) * 10.0 ** rng.uniform(-3, 3) if loss == "squared" else np.where(np.arange(n) % 2, 1.0, -1.0)
+    w[: min(n, 2)] = 1.0  # both classes
+    some = 10.0 ** rng.uniform(-5, 2, 4)
+    free = n > 1 or loss == "squared"
+    hidden_bias = ((0.0 if free else 1.0), (0.0 if free else 1.0), None, some[2])[int(rng.integers(4))]
+    output_bias = ((0.0 if free else 1.0), None, some[3])[int(rng.integers(3))]
+    decay = WeightDecay(some[0], some[1], hidden_bias, output_bias)
+    m = int(rng.choice([0, 1, 6]))
+    W, b, A, c = rng.normal(size=(d, m)), rng.normal(size=m), rng.normal(size=(m, 1)), rng.normal(size=1)
+    W[:, : m // 3], b = 0.0, b * 10.0 ** rng.uniform(0, 8)
+    constant = c if output_bias is not None else None
+    given = Network(W if hidden_bias is None else np.vstack([W, b]), A, constant, bias=hidden_bias is not None)
+    judgement = judge(given, X, y, decay=decay, loss=loss, sample_weight=w, time_limit=0.15)
+    data = (X, y, w, loss, decay)
+    assert judgement.primal == pytest.approx(user_objective(parts_of(given), *data), rel=1e-11)
+    assert user_objective(parts_of(judgement.improved), *data) <= judgement.primal * (1 + 1e-11)
+    start = [
+        rng.normal(size=(d, 8)) / np.abs(X).max(axis=0)[:, None],
+        np.zeros(8),
+        rng.normal(size=(8, 1)),
+        np.zeros(1),
+    ]
+    found = min(descended(parts, *data) for parts in (parts_of(judgement.improved), parts_of(given), start))
+    assert 0 <= judgement.dual <= found * (1 + 1e-12) + 1e-300

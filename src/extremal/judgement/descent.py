@@ -81,7 +81,9 @@ def globally(
     """Training from the network's neurons and as many random ones, all of which the search may keep or drop."""
     normal, scaling = mapped.problem.normalised()
     own = Atoms.from_network(scaling.inverse(mapped.inside(network)))
-    wide = wide_start(normal, rng, width=start_width(normal), stop=lambda: time.monotonic() > deadline)
+    now = time.monotonic()
+    half = now + 0.5 * (deadline - now)  # on large data it would take all of the time
+    wide = wide_start(normal, rng, width=start_width(normal), stop=lambda: time.monotonic() > half)
     start = Network(
         np.hstack([own.network().hidden, wide.network().hidden]),
         np.vstack([own.network().output, wide.network().output]),

@@ -35,6 +35,8 @@ LONGEST_STEP = 0.5
 COARSE = 1e-3
 #: Below this beta (in normal form) single precision has too little range.
 SMALL_BETA = 1e-7
+#: And from this size of a whitener on too.
+LARGE = 1e15
 #: A Newton step that fails with this damping is given up.
 MOST_DAMPING = 1e5
 #: Changes of the objective below this fraction are not seen.
@@ -280,7 +282,8 @@ def newton_step(problem: Problem, state: Smoothed, damping: float) -> Step:
 
     whitener = _block_whiteners(problem, state, gain, kappa, damping)
     # far from the ties the direction need not be exact, and single precision halves the cost of the large products
-    dtype = np.float32 if state.delta >= COARSE and problem.beta > SMALL_BETA else np.float64
+    coarse = state.delta >= COARSE and problem.beta > SMALL_BETA
+    dtype = np.float32 if coarse and np.abs(whitener).max(initial=0.0) < LARGE else np.float64
     G = _whitened_jacobian(design, state, whitener.astype(dtype))
     solve = _identity_plus_gram_solver(G)
 
