@@ -21,6 +21,7 @@ from extremal.gauge import compile_kernels
 from extremal.gauge.cones import cone_bound
 from extremal.gauge.sides import reduce_side
 from extremal.interop import as_imported, from_arrays, from_state_dict
+from extremal.interop.live import Look, Standard, verdict_of
 from extremal.judgement import judge
 
 Array = np.ndarray
@@ -301,3 +302,20 @@ def test_no_network_is_below_the_bound(seed: int) -> None:
     ]
     found = min(descended(parts, *data) for parts in (parts_of(judgement.improved), parts_of(given), start))
     assert 0 <= judgement.dual <= found * (1 + 1e-12) + 1e-300
+
+
+def test_a_network_that_has_diverged() -> None:
+    net = Network(np.array([[1.0], [1e200]]), np.array([[1e200]]), bias=True)
+    with pytest.raises(ValueError, match="the objective of this network overflows; training has diverged"):
+        judge(net, np.ones((3, 1)), np.arange(3.0), decay=WeightDecay(0.1, 0.1, 0.0, None))
+
+
+def test_the_interval_of_a_live_judge_holds_what_it_is_about() -> None:
+    """Rounded to the nearest, the lower end would be above the bound, and even above the best network."""
+    standard = Standard(np.zeros((1, 1)), WeightDecay(1.0, 1.0).problem(np.ones((1, 1)), [1.0]))
+    standard.best, standard.lower = 0.12345674, 0.123456699
+    words = verdict_of("Adam", Look(3, 1.0, 0.2, standard.lower, standard.best), standard)
+    low, high = (float(end) for end in words[words.index("(") + 1 : -1].split(" .. "))
+    assert low <= standard.lower <= standard.best <= high
+    optimal = verdict_of("Adam", Look(3, 1.0, standard.best, standard.lower, standard.best), standard)
+    assert float(optimal.split()[-1]) <= standard.lower

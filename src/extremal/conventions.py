@@ -283,15 +283,6 @@ class MappedProblem:
             hidden = np.vstack([W, self.column * hidden[-1] - self.centre @ W])
         return self.decay.balance(Network(hidden, s * network.output, network.intercept, bias=self.column > 0))
 
-    def dual(self, lam: Array, value: float) -> tuple[Array, float]:
-        """(multiplier of the user's rows, lower bound) for a feasible multiplier of the mapped problem and its value.
-
-        With a free hidden bias the multiplier has to be shorter by `excess`, and the bound falls accordingly.
-        """
-        if self.excess > 1:
-            lam, value = self.problem.dual_point(lam, self.decay.beta * self.excess)
-        return lam[: self.loss.shape[0]], value
-
     def direction(self, u: Array) -> Array:
         """A neuron's direction in the user's features, with the bias last if there is one."""
         if not self.column:

@@ -20,6 +20,7 @@ import numpy as np
 from extremal.certificate import relative_gap
 from extremal.conventions import MappedProblem
 from extremal.judgement import judge
+from extremal.judgement.result import printed
 from extremal.network import Network
 
 if TYPE_CHECKING:
@@ -381,14 +382,14 @@ def verdict_of(name: str, look: Look, standard: Standard) -> str:
     """How far a network is from the best possible, in a sentence."""
     when = f"after {look.epoch} epoch{'' if look.epoch == 1 else 's'} {name}"
     low, high = standard.lower, standard.best
-    ends = dict.fromkeys((f"{low:.6g}", f"{high:.6g}"))
-    interval = f"({' .. '.join(ends)})"
+    own, *ends = printed(look.objective if np.isfinite(look.objective) else high, low, high)
+    interval = f"({' .. '.join(dict.fromkeys(ends))})"
     if not np.isfinite(look.objective):
         return f"{when} has diverged; the best possible is {interval}"
     if relative_gap(look.objective, low) <= standard.tol:
-        return f"{when} is globally optimal: {look.objective:.6g}, and no network can be below {low:.6g}"
+        return f"{when} is globally optimal: {own}, and no network can be below {ends[0]}"
     if low <= 0:
-        return f"{when} stands at {look.objective:.6g}; the best possible is {interval}"
+        return f"{when} stands at {own}; the best possible is {interval}"
     least, most = (100 * max(look.objective - end, 0.0) / end for end in (high, low))
     if least == 0:
         return f"{when} is the best known, at most {most:.2g} % above the best possible {interval}"

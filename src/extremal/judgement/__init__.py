@@ -151,6 +151,11 @@ def checked(
         )
     mapped = decay.problem(X, y, loss=loss, sample_weight=sample_weight)
     mapped.check(network)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(mapped.value(network)):
+            raise ValueError(
+                "the objective of this network overflows; training has diverged, or the data are too large"
+            )
     return mapped
 
 

@@ -124,8 +124,8 @@ class Judgement(Certificate):
                 f"judged on                  the {self.loss} loss + {self.decay}",
                 f"objective of the network   {self.primal:.10g}",
                 f"better network             {better}",
-                f"best objective found       {self.best:.10g}",
-                f"no network can be below    {self.dual:.10g}",
+                f"best objective found       {rounded(self.best, 10, ROUND_CEILING)}",
+                f"no network can be below    {rounded(self.dual, 10, ROUND_FLOOR)}",
                 f"relative gap               {self.gap:.2e}, of the best found {own_gap:.2e}",
                 "where the gap comes from",
                 *rows,
@@ -173,12 +173,16 @@ class Judgement(Certificate):
 def printed(primal: float, dual: float, best: float) -> tuple[str, str, str]:
     """The three numbers with so many digits that those differ that do: dual rounded downwards, best upwards."""
     for digits in range(FEWEST_DIGITS, MOST_DIGITS + 1):
-        low = format(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(repr(dual)).normalize(), "f")
-        high = format(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(best)).normalize(), "f")
-        own = format(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(primal)).normalize(), "f")
+        low, high = rounded(dual, digits, ROUND_FLOOR), rounded(best, digits, ROUND_CEILING)
+        own = rounded(primal, digits, ROUND_CEILING)
         if best - dual > 10.0 ** (1 - digits) * abs(best) and (own != high or primal == best):
             break
     return own, low, high
+
+
+def rounded(value: float, digits: int, rounding: str) -> str:
+    """A number with so many significant digits, one of decimal's ROUND_FLOOR and ROUND_CEILING: a bound stays one."""
+    return format(Context(prec=digits, rounding=rounding).create_decimal(repr(float(value))).normalize(), "f")
 
 
 def percent(share: float) -> str:
