@@ -262,7 +262,7 @@ def test_models_of_fit_are_not_described_twice(data, tmp_path):
 
 def test_a_missing_package_is_one_line(data, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
-    Path(tmp_path / "net.onnx").write_bytes(b"")
+    Path(tmp_path / "net.onnx").write_bytes(b"not empty")
     result = run("certify", tmp_path / "net.onnx", data, "--beta", 1)
     assert result.exit_code == 1
     assert "pip install 'extremal[export]'" in result.stderr
