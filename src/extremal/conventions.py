@@ -222,8 +222,13 @@ class MappedProblem:
         if not self.radius:
             return self
         column, excess = factor * self.radius, _excess(factor)
-        design = Design(self.problem.design.dense()[:, :-1]).with_column(column)
+        design = self.centred.with_column(column)
         return replace(self, problem=replace(self.problem, design=design), column=column, excess=excess)
+
+    @property
+    def centred(self) -> Design:
+        """The rows of X that are seen where the hidden bias is free, without the column that carries it."""
+        return Design(self.problem.design.dense()[:, :-1])
 
     @property
     def bounding(self) -> Problem:

@@ -141,9 +141,7 @@ class Search:
     pushed: int = 0
 
     def __post_init__(self) -> None:
-        first, second = np.triu_indices(self.rank)
-        rows = self.sides[0].rows
-        self.features = rows[:, first] * rows[:, second] * np.where(first == second, 1.0, 2.0)
+        self.features = products(self.sides[0].rows)
         self.u = np.zeros(self.rank)
         self.roots = [Node(s, bound=side.trivial) for s, side in enumerate(self.sides)]
         self.gather()
@@ -176,6 +174,13 @@ class Search:
     def solve(self, node: Node) -> tuple[float, int, Array, Multipliers | None]:
         """(bound, iterations, u, multipliers) of a node; sets nothing but the row to branch on."""
         side = self.sides[node.side]
+        bound, iterations, u, multipliers, node.branch = self.relaxed(node, side, self.features, self.cutoff)
+        return bound, iterations, u, multipliers
+
+    def relaxed(
+        self, node: Node, side: Side, features: Array, cutoff: float
+    ) -> tuple[float, int, Array, Multipliers | None, int]:
+        """(bound, iterations, u, multipliers, row to branch on) of a node's signs for this side; sets nothing."""
         rows, signs = node.path()
         open_ = np.ones(side.weights.size, dtype=bool)
         open_[rows] = False
@@ -191,16 +196,17 @@ class Search:
         )  # fmt: skip
         u, U = np.zeros(d), np.zeros((d, d))
         bound, _, iterations = interior_point(
-            P, side.rows[negative], A, self.features[positive], cp, -side.weights[negative], linear,
-            self.cutoff, ACCURACY if p else 0.0, ITERATIONS, multipliers, (u, U),
+            P, side.rows[negative], A, features[positive], cp, -side.weights[negative], linear,
+            cutoff, ACCURACY if p else 0.0, ITERATIONS, multipliers, (u, U),
         )  # fmt: skip
         spread = np.sqrt(np.maximum(np.einsum("ij,ij->i", P @ U, P), 0.0))
         excess = cp * (spread - np.abs(P @ u))
-        node.branch = int(positive[np.argmax(excess)]) if p else -1
+        branch = int(positive[np.argmax(excess)]) if p else -1
         if not (self.keep and np.isfinite(bound)):
-            return bound, iterations, u, None
+            return bound, iterations, u, None, branch
         index = (positive.astype(np.int32), negative.astype(np.int32))
-        return bound, iterations, u, Multipliers(*index, *(part.astype(np.float32) for part in multipliers))
+        kept = Multipliers(*index, *(part.astype(np.float32) for part in multipliers))
+        return bound, iterations, u, kept, branch
 
     def settle(self, node: Node, solved: tuple[float, int, Array, Multipliers | None]) -> None:
         """Close the node or leave it open, and learn from its u."""
@@ -310,6 +316,12 @@ class Search:
             u = self.u if s == self.where else np.zeros(self.rank)
             result.append(SideBound(max(side.value(u), 0.0), self.upper_of(s), u, status))
         return result
+
+
+def products(rows: Array) -> Array:
+    """The coefficients (n, d (d + 1) / 2) of x_i^T U x_i, as a linear function of the upper triangle of U."""
+    first, second = np.triu_indices(rows.shape[1])
+    return rows[:, first] * rows[:, second] * np.where(first == second, 1.0, 2.0)
 
 
 def node_work(n: int, d: int) -> float:

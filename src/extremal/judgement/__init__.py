@@ -12,6 +12,8 @@ from extremal.certificate import Certificate, DualBound, Status, certify_on, rel
 from extremal.conventions import MappedProblem, WeightDecay
 from extremal.gauge import GaugeBounds, GaugeStatus, check_limits, check_threads, compile_kernels
 from extremal.gauge.ascent import ascend, random_starts
+from extremal.gauge.free_bias import free_bounds, is_affordable
+from extremal.gauge.search import CONE_RANK
 from extremal.judgement.descent import EXPLORING, REFINING, balanced, globally, merged, stationary
 from extremal.judgement.result import ROUNDING, STAGES, Judgement, Stage
 from extremal.losses import Loss
@@ -29,6 +31,9 @@ DESCENT, MERGING, EXPLORED, REFINED = 0.15, 0.25, 0.4, (0.45, 0.55)
 #: The columns of a free hidden bias with which bounds are sought, in units of the longest row. A longer one leaves
 #: less to what the penalty of the bias may hide, and makes the gauge harder to bound.
 LADDER = (1.0, 2.0, 5.0, 15.0, 50.0, 200.0, 1000.0)
+#: The share of the time after which they give way to a tree of signs where every part has a column of its own, in more
+#: than CONE_RANK dimensions: below, cones bound the gauge with long columns too.
+LADDER_SHARE = 0.775
 #: The share of the remaining time for a step of the ladder, and its gap relative to what the penalty may hide.
 STEP, FINE_ENOUGH = 0.7, 0.02
 #: Starts of the search for a neuron that improves the given network.
@@ -297,19 +302,44 @@ class Way:
         return result
 
     def search_with_free_bias(self) -> None:
-        """A search that sees the data well, one for the last digits, and bounds from longer and longer columns."""
+        """A search that sees the data well, one for the last digits, and bounds: by longer columns, and by a tree."""
         self.search(self.mapped.reaching(EXPLORING), EXPLORED, proof=False)
         for factor, share in zip(REFINING, REFINED, strict=True):
             self.continued(self.mapped.reaching(factor), self.until(share) - time.monotonic(), self.tol, proof=False)
+        self.climb_ladder(self.until(LADDER_SHARE if self.mapped.design.d > CONE_RANK else 1.0))
+        if self.gap > self.tol and self.mapped.loss.shape[1] == 1 and is_affordable(self.mapped.centred, self.left):
+            self.bound_of_own_multiplier()
+
+    def climb_ladder(self, deadline: float) -> None:
+        """Bounds from longer and longer columns for the bias, as long as they improve."""
         bound = -np.inf
         for factor in LADDER:
             seen = self.mapped.reaching(factor)
             seen = replace(seen, problem=seen.bounding)
             tol = max(self.tol, FINE_ENOUGH * (seen.excess - 1))
-            result = self.continued(seen, STEP * self.left, tol, proof=True)
-            if result.certificate.dual <= bound or self.left < 0.05 * self.seconds or self.gap <= self.tol:
+            result = self.continued(seen, STEP * (deadline - time.monotonic()), tol, proof=True)
+            over = deadline - time.monotonic() < 0.05 * self.seconds
+            if result.certificate.dual <= bound or over or self.gap <= self.tol:
                 return
             bound = result.certificate.dual
+
+    def bound_of_own_multiplier(self) -> None:
+        """What the best network's own multiplier proves, its gauge bounded with the bias as free as it is."""
+        problem, inside = self.mapped.problem, self.mapped.inside(self.network)
+        lam = problem.loss.centred(problem.multiplier(problem.with_best_intercept(inside)))
+        gauge = free_bounds(
+            self.mapped.centred,
+            lam[:, 0],
+            near=inside.hidden[:-1],
+            tol=0.1 * self.tol,
+            deadline=self.until(1.0),
+            n_jobs=self.n_jobs,
+        )
+        w, b = gauge.witness[:-1], gauge.witness[-1]
+        gauge = replace(gauge, witness=np.append(w, b - self.mapped.centre @ w))
+        self.adopt(DualBound.at(problem, lam, gauge))
+        if gauge.status is GaugeStatus.INTERRUPTED:
+            raise KeyboardInterrupt
 
     def continued(self, mapped: MappedProblem, seconds: float, tol: float, *, proof: bool) -> FitResult:
         """Training from the best network; its network is offered."""
@@ -339,12 +369,14 @@ class Way:
         found = result.certificate
         if found.dual > self.certificate.dual:
             self.fitted = result
-            self.certificate = replace(
-                self.certificate,
-                dual=found.dual,
-                lam=found.lam[: mapped.loss.shape[0]],
-                gauge=replace(found.gauge, witness=mapped.direction(found.gauge.witness)),
-            )
+        gauge = replace(found.gauge, witness=mapped.direction(found.gauge.witness))
+        self.adopt(DualBound(found.dual, found.lam[: mapped.loss.shape[0]], gauge))
+
+    def adopt(self, bound: DualBound) -> None:
+        """Take over a bound, in the user's terms, if it is larger."""
+        assert self.certificate is not None
+        if bound.value > self.certificate.dual:
+            self.certificate = replace(self.certificate, dual=bound.value, lam=bound.lam, gauge=bound.gauge)
 
     @property
     def gap(self) -> float:
