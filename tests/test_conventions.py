@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from itertools import pairwise
 
@@ -15,7 +16,8 @@ import extremal
 import reference
 from extremal import Network, WeightDecay
 from extremal.certificate import stationarity
-from extremal.conventions import MappedProblem
+from extremal.conventions import MappedProblem, middle
+from extremal.design import Design
 from extremal.gauge import unscaled_bounds
 from extremal.losses import LOSSES, Anchored, anchored, bind
 from extremal.training import fit_problem
@@ -380,7 +382,25 @@ def test_an_upper_bound_for_free_biases_holds() -> None:
     for factor in (1.0, 3.0, 1000.0):
         seen = mapped.reaching(factor)
         bounds = unscaled_bounds(
-            seen.problem.design, lam[:, None], tol=1e-6, deadline=None, rng=np.random.default_rng(0)
+            seen.problem.design,
+            lam[:, None],
+            tol=1e-6,
+            deadline=time.monotonic() + 2,  # with the longest column the tolerance is near rounding
+            rng=np.random.default_rng(0),
         )
         assert free <= seen.excess * bounds.upper
         assert bounds.lower <= free * 1.02  # the grid is fine
+
+
+@settings(max_examples=30)
+@given(seeds)
+def test_the_middle_of_the_rows(seed: int) -> None:
+    """Between the mean and the centre of the smallest ball around the rows: near the latter, and translated with them."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_t(3, size=(int(rng.integers(2, 12)), int(rng.integers(1, 4))))
+    reach = lambda c: np.linalg.norm(X - c, axis=1).max()  # noqa: E731
+    found = middle(Design(X))
+    assert reach(found) <= reach(X.mean(axis=0)) * (1 + 1e-12)
+    half = 0.5 * max(np.linalg.norm(a - b) for a in X for b in X)
+    assert half * (1 - 1e-12) <= reach(found) <= half * np.sqrt(2 * X.shape[1] / (X.shape[1] + 1)) * 1.01  # Jung
+    np.testing.assert_allclose(middle(Design(X + 8.0)), found + 8.0, atol=0.02 * half)

@@ -31,6 +31,8 @@ from extremal.problem import Problem
 
 #: A free bias is one whose column is so much longer than the rows: its weight then costs next to nothing.
 FREE = 1e3
+#: Steps to the middle of the rows, and the multiplications that they may cost.
+MOST_STEPS, STEPS_WORK = 300, 2e8
 #: A constant that has to be a neuron: its outer weight relative to the largest of the others, and to the constant.
 FAINT, FAINTER = 1e-6, 1e-8
 
@@ -154,7 +156,7 @@ class WeightDecay:
         if self.hidden_bias is not None and self.hidden_bias > 0:
             column = float(np.sqrt(self.hidden) / np.sqrt(self.hidden_bias))
         elif self.has_free_bias:
-            centre = given.adjoint(np.full(given.n, 1.0 / given.n))
+            centre = middle(given)
             design = given.shifted(-centre)
             column, excess = free_column(design)
             radius = column / FREE
@@ -298,6 +300,25 @@ class MappedProblem:
     def _ratio(self) -> float:
         """(hidden / output)^(1/4), between the scales of the two layers."""
         return float((self.decay.hidden / self.decay.output) ** 0.25)
+
+
+def middle(design: Design) -> Array:
+    """A point whose farthest row is nearly as near as it gets: the mean, moved to one farthest row after the other.
+
+    Badoiu & Clarkson (SODA 2003): the k-th step goes a share 1 / (k + 1) of the way. The best point met is kept.
+    """
+    mean = design.adjoint(np.full(design.n, 1.0 / design.n))
+    centred = design.shifted(-mean)
+    stretch = centred.magnitude
+    rows = centred.scaled(1.0 / stretch).dense()
+    squares, offset, best, smallest = np.einsum("ij,ij->i", rows, rows), np.zeros(design.d), np.zeros(design.d), np.inf
+    for k in range(int(min(MOST_STEPS, STEPS_WORK / rows.size)) + 1):
+        distances = squares - 2 * (rows @ offset) + offset @ offset
+        far = int(np.argmax(distances))
+        if distances[far] < smallest:
+            best, smallest = offset, distances[far]
+        offset = offset + (rows[far] - offset) / (k + 2)
+    return mean + stretch * best
 
 
 def free_column(design: Design) -> tuple[float, float]:

@@ -28,6 +28,9 @@ METHOD = "tree over a free bias"
 #: F = 2^e: what the root tries, the limits elsewhere, and the finest step of e where no sign is left to branch on.
 ROOT_EXPONENTS, LOWEST, HIGHEST, FINEST = range(-1, 10), -8.0, 12.0, 1 / 64
 
+#: Generations without a trial of a longer ball, after one that was no better.
+PAUSE = 2
+
 #: Multiplications in a second, and balls that shall fit into the time: those of the roots, and as many below them.
 WORK_PER_SECOND, FEW_NODES = 2e9, 80
 
@@ -83,10 +86,11 @@ class Cylinder:
 class FreeSearch(Search):
     """Branch and bound on the cylinder |w|, |v| <= 1, v = b / R, in units of the ball of F = 1, which are the sides'.
 
-    `exponents` holds the e of a node's best ball, F = 2^e; its children start from there. `u` is (w, v).
+    `choices` holds the e of a node's best ball, F = 2^e, which its children start from, and the generations that pass
+    until a longer one is tried again. `u` is (w, v).
     """
 
-    exponents: dict[Node, float] = field(default_factory=dict)
+    choices: dict[Node, tuple[float, int]] = field(default_factory=dict)
 
     def ball(self, side: Side, exponent: float) -> tuple[Side, float]:
         """The side with the column F times as long, and the factor with f <= factor max over its unit ball."""
@@ -100,16 +104,17 @@ class FreeSearch(Search):
         return scaled, math.sqrt(0.5 * (1 + F**-2)) * total
 
     def solve(self, node: Node) -> tuple[float, int, Array, Multipliers | None]:
-        """The best bound of the balls that are tried: at the root all of them, else the parent's and one longer."""
+        """The best bound of some balls: at the root of all, else of the parent's and now and then of a longer one."""
         found: dict[float, tuple[float, int, Array, int]] = {}
-        start = ROOT_EXPONENTS if node.parent is None else (self.exponents[node.parent],)
-        best = self.best_of(node, found, *start)
+        exponent, pause = (None, 0) if node.parent is None else self.choices[node.parent]
+        best = self.best_of(node, found, *(ROOT_EXPONENTS if exponent is None else (exponent,)))
         if found[best][3] < 0:
             best = self.refined(node, found, best)
-        elif node.parent is not None and found[best][0] > self.cutoff:
+        elif exponent is not None and pause == 0 and found[best][0] > self.cutoff:
             best = self.best_of(node, found, best + 1)
+            pause = PAUSE + 1 if best == exponent else 1
+        self.choices[node] = best, max(pause - 1, 0)
         bound, _, u, node.branch = found[best]
-        self.exponents[node] = best
         return bound, sum(trial[1] for trial in found.values()), u, None
 
     def best_of(self, node: Node, found: dict[float, tuple[float, int, Array, int]], *exponents: float) -> float:

@@ -33,7 +33,7 @@ DESCENT, MERGING, EXPLORED, REFINED = 0.15, 0.25, 0.4, (0.45, 0.55)
 LADDER = (1.0, 2.0, 5.0, 15.0, 50.0, 200.0, 1000.0)
 #: The share of the time after which they give way to a tree of signs where every part has a column of its own, in more
 #: than CONE_RANK dimensions: below, cones bound the gauge with long columns too.
-LADDER_SHARE = 0.775
+LADDER_SHARE = 0.65
 #: The share of the remaining time for a step of the ladder, and its gap relative to what the penalty may hide.
 STEP, FINE_ENOUGH = 0.7, 0.02
 #: Starts of the search for a neuron that improves the given network.
