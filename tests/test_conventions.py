@@ -395,7 +395,7 @@ def test_an_upper_bound_for_free_biases_holds() -> None:
 @settings(max_examples=30)
 @given(seeds)
 def test_the_middle_of_the_rows(seed: int) -> None:
-    """Between the mean and the centre of the smallest ball around the rows: near the latter, and translated with them."""
+    """No farther from the rows than the mean, near the centre of their smallest ball, and translated with them."""
     rng = np.random.default_rng(seed)
     X = rng.standard_t(3, size=(int(rng.integers(2, 12)), int(rng.integers(1, 4))))
     reach = lambda c: np.linalg.norm(X - c, axis=1).max()  # noqa: E731
