@@ -306,8 +306,10 @@ class Way:
         self.search(self.mapped.reaching(EXPLORING), EXPLORED, proof=False)
         for factor, share in zip(REFINING, REFINED, strict=True):
             self.continued(self.mapped.reaching(factor), self.until(share) - time.monotonic(), self.tol, proof=False)
-        self.climb_ladder(self.until(LADDER_SHARE if self.mapped.design.d > CONE_RANK else 1.0))
-        if self.gap > self.tol and self.mapped.loss.shape[1] == 1 and is_affordable(self.mapped.centred, self.left):
+        grown = self.mapped.loss.shape[1] == 1 and is_affordable(self.mapped.centred, self.left)
+        shared = grown and self.mapped.design.d > CONE_RANK
+        self.climb_ladder(self.until(LADDER_SHARE if shared else 1.0))
+        if grown and self.gap > self.tol and is_affordable(self.mapped.centred, self.left):
             self.bound_of_own_multiplier()
 
     def climb_ladder(self, deadline: float) -> None:
