@@ -67,7 +67,7 @@ CATALOGUE: dict[str, tuple[Part, ...]] = {
     "race": (
         Part(
             "The race",
-            "race.py --raw {out}/race.json --pictures {out}",
+            "race.py --seconds 8 --proof 20 --raw {out}/race.json --pictures {out}",
             f"race.py {SMALL_RACE} --raw {{out}}/race.json --pictures {{out}}",
             jobs=True,
             redraw="race.py --from {out}/race.json --pictures {out}",
@@ -105,6 +105,7 @@ CATALOGUE: dict[str, tuple[Part, ...]] = {
             data=False,
         ),
     ),
+    "judge": (Part("What the live judge costs", "judge.py", "judge.py --epochs-for 1", data=False),),
     "splines": (
         Part("Linear splines", "splines.py", "splines.py --largest 1000 --limit 5", data=False),
     ),

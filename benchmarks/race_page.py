@@ -22,7 +22,7 @@ def sections(entries: Sequence[Entry], pictures: Path | None) -> Iterator[str]:
     if not entries:
         yield "No problem was run.\n"
         return
-    yield "\n".join(dict.fromkeys(entry.machine for entry in entries))
+    yield machines(entries)
     yield "### In short\n"
     yield "\n".join(f"- {sentence}" for sentence in summary(entries)) + "\n"
     yield "### Who is first, and what is proven\n"
@@ -42,6 +42,16 @@ def sections(entries: Sequence[Entry], pictures: Path | None) -> Iterator[str]:
     yield table(
         ["method", "lowest with", "not run, or failed"], [settings_row(name, entries) for name in raced(entries)]
     )
+
+
+def machines(entries: Sequence[Entry]) -> str:
+    """What ran where: the machine, or every machine with its problems."""
+    problems: dict[str, list[str]] = {}
+    for entry in entries:
+        problems.setdefault(entry.machine, []).append(f"{entry.problem} {entry.fraction:g}")
+    if len(problems) == 1:
+        return entries[0].machine
+    return "\n".join(f"{', '.join(names)} beta_max:\n{machine}" for machine, names in problems.items())
 
 
 # --- the objective ------------------------------------------------------------------------------------------
