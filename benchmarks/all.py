@@ -105,7 +105,7 @@ CATALOGUE: dict[str, tuple[Part, ...]] = {
             data=False,
         ),
     ),
-    "judge": (Part("What the live judge costs", "judge.py", "judge.py --epochs-for 1", data=False),),
+    "judge": (Part("What the live judge costs", "judge.py --epochs-for 8", "judge.py --epochs-for 1", data=False),),
     "splines": (
         Part("Linear splines", "splines.py", "splines.py --largest 1000 --limit 5", data=False),
     ),
