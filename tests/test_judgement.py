@@ -457,7 +457,8 @@ def model_value(model, X: Array, y: Array, loss: str):
         elif loss == "logistic":
             fit = np.mean(np.logaddexp(0, -targets * F))
         else:
-            fit = np.mean(logsumexp(F, axis=1) - (F * targets).sum(axis=1))
+            own = (F * targets).sum(axis=1, keepdims=True)  # subtracted first: outputs may be huge, and the loss small
+            fit = np.mean(logsumexp(F - own, axis=1))
         return fit + 0.5 * batches * model.alpha / n * float((net.hidden[:-1] ** 2).sum() + (net.output**2).sum())
 
     return value
